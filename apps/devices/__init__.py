@@ -1,0 +1,1 @@
+"""WHAT: device types, devices, locations, metrics, their bindings, keys and commands."""

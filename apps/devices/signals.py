@@ -1,0 +1,6 @@
+"""What `devices` tells the apps above it. Receivers are wired in `iot_hub/pipeline.py`."""
+
+from django.dispatch import Signal
+
+# In the transaction that bound metrics to a device. Arguments: device_metric_ids (list of int).
+metrics_bound = Signal()

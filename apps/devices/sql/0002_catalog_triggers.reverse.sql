@@ -1,0 +1,2 @@
+-- CASCADE takes the triggers along.
+DROP FUNCTION note_catalog_change() CASCADE;

@@ -1,0 +1,1 @@
+"""REMEMBERED: what happened, who has seen it, when it ended."""

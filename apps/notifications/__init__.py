@@ -1,0 +1,1 @@
+"""TOLD: templates, deliveries and the channels that carry them."""

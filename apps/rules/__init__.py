@@ -1,0 +1,1 @@
+"""JUDGED: conditions over readings, and the state of each rule for each series."""

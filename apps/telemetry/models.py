@@ -1,0 +1,77 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from apps.devices.models import DeviceMetric
+
+
+class RealField(models.FloatField):
+    """A four-byte float: quality needs no more, and a reading is stored a billion times."""
+
+    def db_type(self, connection):
+        return "real"
+
+
+class Reading(models.Model):
+    """One stored value. The key is the natural one: a series has one reading at a time.
+
+    Columns stand in the order that wastes no padding. The foreign key is not enforced by the database:
+    a check per row would cost more than the row. Deleting a device deletes its readings in the service.
+    """
+
+    pk = models.CompositePrimaryKey("device_metric_id", "ts")
+    ts = models.DateTimeField()
+    received_at = models.DateTimeField(db_default=Now())
+    value_numeric = models.FloatField(null=True)
+    device_metric = models.ForeignKey(
+        DeviceMetric, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    quality = RealField(db_default=1.0)
+    value_bool = models.BooleanField(null=True)
+    value_str = models.TextField(null=True)  # noqa: DJ001 - null says that the value is of another type
+
+    class Meta:
+        db_table = "telemetry"
+        constraints = [
+            models.CheckConstraint(
+                condition=(
+                    Q(value_numeric__isnull=False, value_bool__isnull=True, value_str__isnull=True)
+                    | Q(value_numeric__isnull=True, value_bool__isnull=False, value_str__isnull=True)
+                    | Q(value_numeric__isnull=True, value_bool__isnull=True, value_str__isnull=False)
+                ),
+                name="ck_telemetry_one_value",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device_metric_id} at {self.ts:%Y-%m-%d %H:%M:%S}: {self.value}"
+
+    @property
+    def value(self) -> float | bool | str:
+        if self.value_numeric is not None:
+            return self.value_numeric
+        return self.value_bool if self.value_bool is not None else self.value_str
+
+
+class WatchedBatch(models.Model):
+    """Readings that some rule watches, committed together with them: the outbox of rule evaluation.
+
+    `payload` is MessagePack: `[device_metric_ids, timestamps in µs since 1970, values]`, three arrays of one
+    length. All series of a device share a `shard`, and a shard is judged by one worker at a time, in the
+    order of `id`.
+    """
+
+    SHARDS = 16
+
+    id = models.BigAutoField(primary_key=True)
+    shard = models.SmallIntegerField()
+    payload = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "watched_batches"
+        verbose_name_plural = "watched batches"
+        indexes = [models.Index(fields=["shard", "id"], name="idx_watched_batches_shard")]
+
+    def __str__(self) -> str:
+        return f"batch {self.pk} of shard {self.shard}"

@@ -1,0 +1,1 @@
+"""WHO: accounts, roles, login."""

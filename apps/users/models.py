@@ -1,0 +1,43 @@
+from django.contrib.auth.models import AbstractUser, UserManager as DjangoUserManager
+from django.db import models
+from django.db.models.functions import Lower
+
+
+class UserManager(DjangoUserManager):
+    def create_superuser(self, username, email=None, password=None, **extra):
+        return super().create_superuser(username, email, password, **(extra | {"role": User.Role.ADMIN}))
+
+
+class User(AbstractUser):
+    """A person. The role decides everything: Django's staff and superuser flags follow it."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin", "Admin"
+        CLIENT = "client", "Client"
+
+    email = models.EmailField(max_length=255)
+    role = models.CharField(max_length=20, choices=Role, default=Role.CLIENT)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = UserManager()
+
+    class Meta:
+        db_table = "users"
+        constraints = [
+            models.UniqueConstraint(
+                Lower("email"),
+                name="uq_users_email",
+                violation_error_message="A user with this email already exists.",
+            ),
+            models.CheckConstraint(condition=models.Q(role__in=["admin", "client"]), name="ck_users_role"),
+        ]
+        indexes = [models.Index(fields=["role"], name="idx_users_role")]
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == self.Role.ADMIN
+
+    def save(self, *args, **kwargs):
+        self.is_staff = self.is_superuser = self.is_admin
+        super().save(*args, **kwargs)

@@ -1,0 +1,49 @@
+"""The standing cast of the tests: an admin, alex who owns devices, jordan who owns others."""
+
+import pytest
+from django.core.management import call_command
+from rest_framework.test import APIClient
+
+from apps.devices.tests.factories import DeviceFactory
+from apps.users.tests.factories import UserFactory
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """The test database is a real TimescaleDB one, hypertable and all."""
+    with django_db_blocker.unblock():
+        call_command("setup_timescaledb", verbosity=0)
+
+
+@pytest.fixture
+def admin(db):
+    return UserFactory(username="admin", role="admin")
+
+
+@pytest.fixture
+def alex(db):
+    return UserFactory(username="alex")
+
+
+@pytest.fixture
+def jordan(db):
+    return UserFactory(username="jordan")
+
+
+@pytest.fixture
+def device(alex):
+    """A device of alex's."""
+    return DeviceFactory(owner=alex, serial_number="VIB-SN-001", name="Press 1")
+
+
+@pytest.fixture
+def api():
+    """`api(alex)` is an HTTP client with alex logged in; `api()` is a stranger."""
+
+    def client_for(user=None) -> APIClient:
+        client = APIClient()
+        if user is not None:
+            client.force_authenticate(user)
+        return client
+
+    return client_for

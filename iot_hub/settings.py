@@ -1,0 +1,236 @@
+"""Settings of the hub. Every one that an operator may want to change comes from the environment or `.env`.
+
+`.env.example` lists them all with their defaults.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_DIR = BASE_DIR / ".local"
+
+env = environ.Env()
+# The real environment wins, then .env, then what scripts/run wrote about its private services.
+env.read_env(BASE_DIR / ".env")
+env.read_env(LOCAL_DIR / "services.env")
+
+# ---- the process ---------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env("SECRET_KEY", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+PUBLIC_URL = env("PUBLIC_URL", default=f"http://127.0.0.1:{env('PORT', default='8000')}").rstrip("/")
+
+INSTALLED_APPS = [
+    "iot_hub",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.users",
+    "apps.devices",
+    "apps.telemetry",
+    "apps.events",
+    "apps.rules",
+    "apps.notifications",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "iot_hub.urls"
+ASGI_APPLICATION = "iot_hub.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# ---- stores --------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db("DATABASE_URL", default="postgresql://iot_hub:iot_hub@127.0.0.1:5432/iot_hub")}
+DATABASES["default"] |= {
+    "ENGINE": "django.db.backends.postgresql",
+    "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
+    "CONN_HEALTH_CHECKS": True,
+    "DISABLE_SERVER_SIDE_CURSORS": env.bool("DISABLE_SERVER_SIDE_CURSORS", default=False),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env("REDIS_URL", default="redis://127.0.0.1:6379/0")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+# ---- workers -------------------------------------------------------------------------------------
+
+
+def _broker_url(redis_url: str) -> str:
+    """Celery spells a Redis on a unix socket otherwise than redis-py; database 1 keeps the queues apart."""
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://").split("?")[0] + "?virtual_host=1"
+    return redis_url
+
+
+CELERY_BROKER_URL = env("CELERY_BROKER_URL", default="") or _broker_url(REDIS_URL)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "max_retries": 1,
+    "interval_start": 0,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    # Sweepers: they find what a lost nudge left behind. On a healthy hub they find nothing.
+    "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},
+    "dispatch-events": {"task": "notifications.dispatch_pending", "schedule": 5.0},
+    "send-due-deliveries": {"task": "notifications.send_due", "schedule": 5.0},
+    "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
+    "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
+}
+
+# ---- people --------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "users.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=60)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14)),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "UPDATE_LAST_LOGIN": True,
+    "CHECK_REVOKE_TOKEN": True,
+}
+
+# ---- the API -------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "iot_hub.pagination.CursorPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "apps.problems.exception_handler",
+    "COERCE_DECIMAL_TO_STRING": False,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "IoT Hub",
+    "DESCRIPTION": "Takes readings from devices, judges them by rules, remembers events, tells people and machines.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# ---- telemetry -----------------------------------------------------------------------------------
+
+TELEMETRY = {
+    "CHUNK_INTERVAL": env("TELEMETRY_CHUNK_INTERVAL", default="7 days"),
+    "COMPRESS_AFTER": env("TELEMETRY_COMPRESS_AFTER", default="30 days"),
+    "RETENTION": env("TELEMETRY_RETENTION", default="1 year"),
+    "HOURLY_RETENTION": env("TELEMETRY_HOURLY_RETENTION", default="2 years"),
+    "DAILY_RETENTION": env("TELEMETRY_DAILY_RETENTION", default=""),
+    "AUTO_REGISTER": env.bool("TELEMETRY_AUTO_REGISTER", default=True),
+    "MAX_BODY_BYTES": env.int("INGEST_MAX_BODY_BYTES", default=16 * 1024 * 1024),
+    "MAX_QUEUED_READINGS": env.int("INGEST_MAX_QUEUED_READINGS", default=500_000),
+    "MAX_FUTURE_SECONDS": env.int("INGEST_MAX_FUTURE_SECONDS", default=600),
+}
+
+# ---- telling people ------------------------------------------------------------------------------
+
+
+
+NOTIFICATIONS = {
+    "GROUP_WAIT": env.int("NOTIFICATION_GROUP_WAIT", default=0),
+    "ALLOWED_PRIVATE_HOSTS": env.list("WEBHOOK_ALLOWED_PRIVATE_HOSTS", default=[]),
+    "TIMEOUT": env.int("NOTIFICATION_TIMEOUT", default=10),
+}
+
+
+def _mailer(url: str) -> dict:
+    """A mailer from `smtp://user:password@host:port` (`smtp+tls`, `smtp+ssl`).
+
+    Without a mail server, messages land as files in .local/mail, where a newcomer can read them.
+    """
+    if not url:
+        return {
+            "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "OPTIONS": {"file_path": str(LOCAL_DIR / "mail")},
+        }
+    parts = env.email_url_config(url)
+    options = {
+        "host": parts["EMAIL_HOST"],
+        "port": parts["EMAIL_PORT"],
+        "username": parts["EMAIL_HOST_USER"],
+        "password": parts["EMAIL_HOST_PASSWORD"],
+        "use_tls": parts.get("EMAIL_USE_TLS", False),
+        "use_ssl": parts.get("EMAIL_USE_SSL", False),
+        "timeout": NOTIFICATIONS["TIMEOUT"],
+    }
+    return {"BACKEND": parts["EMAIL_BACKEND"], "OPTIONS": options}
+
+
+MAILERS = {"default": _mailer(env("EMAIL_URL", default=""))}
+DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default="IoT Hub <iot-hub@localhost>")
+
+# ---- the rest ------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
