@@ -58,7 +58,7 @@ class WatchedBatch(models.Model):
 
     `payload` is MessagePack: `[device_metric_ids, timestamps in µs since 1970, values]`, three arrays of one
     length. All series of a device share a `shard`, and a shard is judged by one worker at a time, in the
-    order of `id`.
+    order of `id`. A batch that can't be judged keeps the `error` and lets the others pass.
     """
 
     SHARDS = 16
@@ -66,12 +66,13 @@ class WatchedBatch(models.Model):
     id = models.BigAutoField(primary_key=True)
     shard = models.SmallIntegerField()
     payload = models.BinaryField()
+    error = models.TextField(blank=True, db_default="")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "watched_batches"
         verbose_name_plural = "watched batches"
-        indexes = [models.Index(fields=["shard", "id"], name="idx_watched_batches_shard")]
+        indexes = [models.Index(fields=["shard", "id"], name="idx_watched_batches_shard", condition=Q(error=""))]
 
     def __str__(self) -> str:
         return f"batch {self.pk} of shard {self.shard}"

@@ -21,12 +21,13 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('shard', models.SmallIntegerField()),
                 ('payload', models.BinaryField()),
+                ('error', models.TextField(blank=True, db_default='')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
                 'verbose_name_plural': 'watched batches',
                 'db_table': 'watched_batches',
-                'indexes': [models.Index(fields=['shard', 'id'], name='idx_watched_batches_shard')],
+                'indexes': [models.Index(condition=models.Q(('error', '')), fields=['shard', 'id'], name='idx_watched_batches_shard')],
             },
         ),
         migrations.CreateModel(

@@ -1,0 +1,101 @@
+"""The fast edge: takes ingest requests ahead of Django, and passes everything else on to it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs
+
+from django.conf import settings
+from django.db import close_old_connections
+
+from apps.telemetry.ingest.errors import IngestError, WouldBlock
+from apps.telemetry.ingest.formats import json_messages
+from apps.telemetry.ingest.http import Request, Response, refuse, service, too_large
+
+PATHS = {"/api/v1/telemetry/": json_messages}
+
+# For requests that have to ask the database, and for bodies so large that decoding them would hold up others.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ingest")
+
+
+def ahead_of(application):
+    """An ASGI application that answers ingest itself and leaves the rest to `application`."""
+
+    async def entry(scope, receive, send):
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in PATHS:
+            await _ingest(scope, receive, send, PATHS[scope["path"]])
+        else:
+            await application(scope, receive, send)
+
+    return entry
+
+
+async def _ingest(scope, receive, send, form) -> None:
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    try:
+        body = await _read(receive, headers.get(b"content-length", ""))
+        if body is None:
+            return  # the client is gone
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        request = Request(
+            format=form,
+            body=body,
+            authorization=headers.get(b"authorization", ""),
+            content_type=headers.get(b"content-type", ""),
+            content_encoding=headers.get(b"content-encoding", ""),
+            on_conflict=query.get("on_conflict", [""])[-1],
+        )
+        response = await _answer(request)
+    except IngestError as error:
+        response = refuse(form, error)
+    await _send(send, response)
+
+
+async def _answer(request: Request) -> Response:
+    try:
+        future = service.start(request, may_block=False)
+    except WouldBlock:
+        future = await asyncio.get_running_loop().run_in_executor(_threads, _start_blocking, request)
+    return await asyncio.wrap_future(future)
+
+
+def _start_blocking(request: Request):
+    try:
+        return service.start(request, may_block=True)
+    finally:
+        close_old_connections()
+
+
+async def _read(receive, content_length: str) -> bytes | None:
+    """The body, or None where the client left. A body over the limit is read to its end and not kept:
+    a client that is still sending would not see the answer.
+    """
+    limit = settings.TELEMETRY["MAX_BODY_BYTES"]
+    announced = int(content_length) if content_length.isdigit() else 0
+    parts, size = [], 0
+    if announced > 8 * limit:
+        raise too_large()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= limit and announced <= limit:
+            parts.append(part)
+        elif size > 8 * limit:
+            raise too_large()
+        if not message.get("more_body"):
+            break
+    if size > limit:
+        raise too_large()
+    return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+async def _send(send, response: Response) -> None:
+    headers = [
+        (b"content-type", response.content_type.encode()),
+        (b"content-length", str(len(response.body)).encode()),
+        *((name.lower().encode(), value.encode()) for name, value in response.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,166 @@
+"""The hub's own form: one JSON message or an array of them.
+
+{"serial_number": "VIB-SN-001", "timestamp": "2026-11-20T10:00:00Z", "metrics": {"vibration": 5.2}}
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from apps.problems import problem
+from apps.telemetry.ingest.errors import IngestError, Malformed
+from apps.telemetry.ingest.receipt import Receipt
+
+CONTENT_TYPE = "application/json"
+ACCEPTS = {"application/json", "text/json", "application/x-www-form-urlencoded"}
+ERROR_CONTENT_TYPE = "application/problem+json"
+
+Value = float | bool | str | None
+Timestamp = datetime | int | float | None
+
+
+class Message(msgspec.Struct):
+    """What a device sends: readings of one time. `version` and unknown fields are let pass."""
+
+    metrics: dict[str, Value]
+    serial_number: str | None = None
+    timestamp: Timestamp = None
+    quality: float | None = None
+
+
+_one = msgspec.json.Decoder(Message)
+_many = msgspec.json.Decoder(list[Message])
+_anything = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def decode(body: bytes, receipt: Receipt) -> list[Message | None]:
+    """The fast way first: typed and all at once. If anything is off, message by message, so that one bad
+    reading costs one reading.
+    """
+    try:
+        return [_one.decode(body)] if body.lstrip()[:1] == b"{" else _many.decode(body)
+    except msgspec.ValidationError:
+        return _salvage_all(_loads(body), receipt)
+    except msgspec.DecodeError as error:
+        return _salvage_all(_loads_with_nan(body, error), receipt)
+
+
+def micros(timestamp: Timestamp) -> int:
+    """A datetime with an offset, or epoch milliseconds, as µs since 1970."""
+    if isinstance(timestamp, datetime):
+        if timestamp.tzinfo is None:
+            raise ValueError("The timestamp needs an offset, such as Z or +02:00.")
+        return (timestamp - EPOCH) // MICROSECOND
+    return round(timestamp * 1000)
+
+
+def answer(receipt: Receipt) -> tuple[int, bytes]:
+    if not receipt.rejected_count:
+        status = 201
+    elif receipt.stored:
+        status = 207
+    else:
+        status = 400
+    body = {
+        "accepted": receipt.accepted,
+        "duplicates": receipt.duplicates,
+        "updated": receipt.updated,
+        "rejected_count": receipt.rejected_count,
+        "rejected": receipt.rejected,
+    }
+    if status == 400:
+        body = problem(400, "Every reading was rejected; nothing was stored.") | body
+    return status, _encode(body)
+
+
+def refusal(error: IngestError) -> bytes:
+    return _encode(problem(error.status, error.detail))
+
+
+def _loads(body: bytes) -> Any:
+    """Well-formed as far as it was read; what follows may not be."""
+    try:
+        return _anything.decode(body)
+    except RecursionError as error:
+        raise Malformed("The body is nested too deeply.") from error
+    except msgspec.DecodeError as error:
+        return _loads_with_nan(body, error)
+
+
+def _loads_with_nan(body: bytes, error: msgspec.DecodeError) -> Any:
+    """NaN and Infinity are no JSON, but Python's and C++'s encoders write them: reject those readings only."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        raise Malformed(f"The body is not valid JSON: {error}") from error
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Malformed(f"The body is not valid JSON: {error}") from error
+
+
+def _salvage_all(content: Any, receipt: Receipt) -> list[Message | None]:
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        raise Malformed("The body must be a message or an array of messages.")
+    return [_salvage(index, item, receipt) for index, item in enumerate(content)]
+
+
+def _salvage(index: int, item: Any, receipt: Receipt) -> Message | None:
+    """One message with whatever is wrong in it rejected by name."""
+    if not isinstance(item, dict):
+        receipt.reject(index, None, "invalid_value", "A message is an object.")
+        return None
+    metrics = item.get("metrics")
+    if not isinstance(metrics, dict):
+        receipt.reject(index, None, "invalid_value", "metrics must be an object of names and values.")
+        return None
+    fault = _message_fault(item)
+    if fault is not None:
+        for name in metrics or [None]:
+            receipt.reject(index, name, *fault)
+        return None
+    usable = {name: value for name, value in metrics.items() if _usable(index, name, value, receipt)}
+    if metrics and not usable:
+        return None
+    return Message(
+        metrics=usable,
+        serial_number=item.get("serial_number"),
+        timestamp=_timestamp(item.get("timestamp")),
+        quality=item.get("quality"),
+    )
+
+
+def _message_fault(item: dict) -> tuple[str, str] | None:
+    """Code and sentence for what is wrong with the message as a whole."""
+    if not isinstance(item.get("serial_number"), (str, type(None))):
+        return "unknown_device", "serial_number must be a text."
+    quality = item.get("quality")
+    if isinstance(quality, bool) or not isinstance(quality, (int, float, type(None))):
+        return "invalid_value", "quality must be a number from 0 to 1."
+    try:
+        _timestamp(item.get("timestamp"))
+    except ValueError as error:
+        return "invalid_timestamp", str(error)
+    return None
+
+
+def _timestamp(value: Any) -> Timestamp:
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("The timestamp must be ISO 8601 with an offset, or epoch milliseconds.") from None
+
+
+def _usable(index: int, name: str, value: Any, receipt: Receipt) -> bool:
+    if isinstance(value, (int, float, str, bool)):
+        return True
+    receipt.reject(index, name, "invalid_value", "A value is a number, true or false, or a text.")
+    return False

@@ -1,0 +1,199 @@
+"""From messages to rows: each value is given its series, checked against it, and kept or rejected."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.devices import services as device_services
+from apps.devices.models import Device
+from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Series
+from apps.telemetry.ingest.credentials import Credential
+from apps.telemetry.ingest.errors import Forbidden, WouldBlock
+from apps.telemetry.ingest.receipt import Receipt
+from apps.telemetry.intervals import micros_of
+
+# The quality of a reading that lies outside the range expected of its series.
+OUT_OF_RANGE_QUALITY = 0.5
+MAX_TEXT = 4096
+MAX_METRIC_NAME = 100
+DATA_TYPES = {float: "numeric", int: "numeric", bool: "boolean", str: "str"}
+TYPE_NAMES = {"numeric": "numbers", "boolean": "true or false", "str": "texts"}
+
+# (series id, µs since 1970, value, quality)
+Row = tuple[int, int, float | bool | str, float]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Checked rows of one request, and what the writer has to do besides storing them.
+
+    `watched` repeats the rows that some rule watches, as (shard, series id, µs, value).
+    """
+
+    received_at: int
+    overwrite: bool = False
+    rows: list[Row] = field(default_factory=list)
+    watched: list[tuple] = field(default_factory=list)
+    device_ids: set[UUID] = field(default_factory=set)
+    receipt: Receipt = field(default_factory=Receipt)
+
+
+class Resolver:
+    """Resolves the messages of one request. `may_block` allows it to ask the database."""
+
+    def __init__(self, catalog: Catalog, credential: Credential, *, now: int, may_block: bool):
+        self._catalog = catalog
+        self._credential = credential
+        self._now = now
+        self._may_block = may_block
+        self._devices: dict[str, DeviceEntry | None] = {}
+        self._latest = now + settings.TELEMETRY["MAX_FUTURE_SECONDS"] * 1_000_000
+        retention = settings.TELEMETRY["RETENTION"]
+        self._earliest = now - micros_of(retention) if retention else 0
+
+    def resolve(self, messages: list, micros, batch: Batch) -> None:
+        """Adds to `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
+        self._find_devices(messages)
+        self._bind_new_metrics(messages)
+        own = self._credential.serial_number
+        for index, message in enumerate(messages):
+            if message is None:
+                continue
+            device = self._devices.get(message.serial_number or own)
+            fault = self._fault_of(message, device)
+            if fault is None:
+                ts = self._now
+                if message.timestamp is not None:
+                    ts, fault = self._time_of(message.timestamp, micros)
+            if fault is not None:
+                for name in message.metrics or [None]:
+                    batch.receipt.reject(index, name, *fault)
+                continue
+            self._take(index, message, device, ts, batch)
+
+    def _take(self, index: int, message, device: DeviceEntry, ts: int, batch: Batch) -> None:
+        batch.device_ids.add(device.id)
+        quality = 1.0 if message.quality is None else message.quality
+        for name, value in message.metrics.items():
+            series = device.find(name)
+            if type(value) is float and series is not None and series.data_type == "numeric":
+                fault = None if value - value == 0 else _NOT_FINITE  # infinities and NaN minus themselves are NaN
+            else:
+                value, fault = _check(name, value, series)
+            if fault is not None:
+                batch.receipt.reject(index, name, *fault)
+                continue
+            in_range = type(value) is not float or series.low <= value <= series.high
+            batch.rows.append((series.id, ts, value, quality if in_range else min(quality, OUT_OF_RANGE_QUALITY)))
+            if series.is_watched:
+                batch.watched.append((series.shard, series.id, ts, value))
+
+    def _fault_of(self, message, device: DeviceEntry | None) -> tuple[str, str] | None:
+        if device is None or (self._credential.owner_id not in (None, device.owner_id)):
+            # Another owner's device and one that does not exist look the same.
+            serial = message.serial_number
+            if serial is None:
+                return "unknown_device", "serial_number is needed: this key is not for one device."
+            return "unknown_device", f"There is no device {serial[:100]!r} for this key."
+        if not device.is_active:
+            return "device_inactive", f"The device {device.serial_number!r} is not active."
+        if not message.metrics:
+            return "invalid_value", "The message has no metrics."
+        if message.quality is not None and not 0 <= message.quality <= 1:
+            return "invalid_value", "quality must be a number from 0 to 1."
+        return None
+
+    def _time_of(self, timestamp, micros) -> tuple[int, tuple[str, str] | None]:
+        try:
+            ts = micros(timestamp)
+        except (ValueError, OverflowError) as error:
+            return 0, ("invalid_timestamp", str(error))
+        if ts > self._latest:
+            return ts, (
+                "timestamp_in_future",
+                "The timestamp lies too far in the future; check the device's clock.",
+            )
+        if ts < self._earliest:
+            kept = settings.TELEMETRY["RETENTION"]
+            return ts, ("timestamp_too_old", f"The timestamp is older than readings are kept ({kept}).")
+        return ts, None
+
+    def _find_devices(self, messages: list) -> None:
+        own = self._credential.serial_number
+        missing = []
+        for serial in {message.serial_number or own for message in messages if message is not None}:
+            if own is not None and serial != own:
+                raise Forbidden(f"This key is for the device {own!r} only.")
+            if serial is None or "\x00" in serial:
+                continue
+            entry = self._devices[serial] = self._catalog.get(serial)
+            if entry is None:
+                missing.append(serial)
+        if missing:
+            self._need_database()
+            self._devices |= self._catalog.load(missing)
+
+    def _bind_new_metrics(self, messages: list) -> None:
+        """Metrics seen for the first time are bound to their device, with the type of their first value."""
+        if not settings.TELEMETRY["AUTO_REGISTER"]:
+            return
+        wanted: dict[str, dict[str, str]] = {}
+        for message in messages:
+            if message is None:
+                continue
+            device = self._devices.get(message.serial_number or self._credential.serial_number)
+            if device is None or self._fault_of(message, device) is not None:
+                continue
+            for name, value in message.metrics.items():
+                if device.find(name) is None and value is not None and _is_name(name):
+                    wanted.setdefault(device.serial_number, {}).setdefault(name.strip(), DATA_TYPES[type(value)])
+        if wanted:
+            self._need_database()
+            self._bind(wanted)
+
+    def _bind(self, wanted: dict[str, dict[str, str]]) -> None:
+        limit = settings.TELEMETRY["MAX_METRICS_PER_DEVICE"]
+        for serial, metrics in wanted.items():
+            entry = self._devices[serial]
+            room = max(0, limit - len({series.id for series in entry.series.values()}))
+            new = list(metrics.items())[:room]
+            if new:
+                device_services.bind_metrics(device=Device.objects.get(pk=entry.id), metrics=new)
+            self._catalog.drop(entry.id)
+        self._devices |= self._catalog.load(list(wanted))
+
+    def _need_database(self) -> None:
+        if not self._may_block:
+            raise WouldBlock
+
+
+_NOT_FINITE = ("not_finite", "The value is not a finite number.")
+
+
+def _is_name(name: str) -> bool:
+    return bool(name.strip()) and len(name.strip()) <= MAX_METRIC_NAME and name.isprintable()
+
+
+def _check(name: str, value, series: Series | None) -> tuple[float | bool | str, tuple[str, str] | None]:
+    """The value as it is stored, or the code and sentence of what is wrong with it."""
+    if value is None:
+        return value, ("invalid_value", "A value is a number, true or false, or a text.")
+    if series is None:
+        why = "is not bound to the device" if _is_name(name) else "is no usable name"
+        return value, ("unknown_metric", f"The metric {name[:MAX_METRIC_NAME]!r} {why}.")
+    if DATA_TYPES[type(value)] != series.data_type:
+        return value, ("type_mismatch", f"The metric's values are {TYPE_NAMES[series.data_type]}.")
+    if type(value) is str and (len(value) > MAX_TEXT or "\x00" in value):
+        return value, ("invalid_value", f"A text has at most {MAX_TEXT} characters and no NUL.")
+    if type(value) is int or type(value) is float:
+        return _to_float(value)
+    return value, None
+
+
+def _to_float(value: float) -> tuple[float, tuple[str, str] | None]:
+    try:
+        number = float(value)
+    except OverflowError:
+        return 0.0, _NOT_FINITE
+    return number, (None if number - number == 0 else _NOT_FINITE)

@@ -1,0 +1,226 @@
+"""Group commit: one thread per process takes everything that waits and commits it as one.
+
+A caller hands in a batch and is told after the commit, so an answer always speaks of what is on disk.
+The queue is bounded in readings; when it is full, callers are told to come back.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from uuid import UUID
+
+import psycopg2
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from apps.telemetry.ingest import store
+from apps.telemetry.ingest.errors import Busy, IngestError
+from apps.telemetry.ingest.resolve import Batch
+
+logger = logging.getLogger(__name__)
+
+GROUP_READINGS = 50_000
+LAST_SEEN_SECONDS = 5.0
+RETRY_AFTER_SECONDS = 2
+
+_AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
+_REFUSED = (DatabaseError, psycopg2.DatabaseError)
+
+
+class Writer:
+    """`submit` from any thread; `on_watched` is called after commits of readings that rules watch."""
+
+    def __init__(self, on_watched: Callable[[], None]):
+        self._on_watched = on_watched
+        self._waiting: deque[tuple[Batch, Future]] = deque()
+        self._queued = 0
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._seen: dict[UUID, float] = {}
+
+    def submit(self, batch: Batch) -> Future:
+        """A future of the batch's receipt. It fails with Busy when the store is behind or away."""
+        future: Future = Future()
+        with self._wake:
+            if self._queued and self._queued + len(batch.rows) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
+                raise Busy("The store is behind; nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
+            self._waiting.append((batch, future))
+            self._queued += len(batch.rows)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="telemetry-writer", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+        return future
+
+    def close_connection(self) -> None:
+        """Have the thread end and its connection closed; the next batch starts another."""
+        with self._wake:
+            thread, self._thread = self._thread, None
+            self._wake.notify()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while (group := self._next_group(me)) is not None:
+            self._store(group)
+        connection.close()
+
+    def _next_group(self, me: threading.Thread) -> list[tuple[Batch, Future]] | None:
+        with self._wake:
+            while not self._waiting:
+                if self._thread is not me:
+                    return None
+                self._wake.wait()
+            group, readings = [], 0
+            while self._waiting and (not group or readings < GROUP_READINGS):
+                group.append(self._waiting.popleft())
+                readings += len(group[-1][0].rows)
+            self._queued -= readings
+        return group
+
+    def _store(self, group: list[tuple[Batch, Future]]) -> None:
+        """Every future of the group gets a result, whatever happens."""
+        batches = [batch for batch, _ in group]
+        try:
+            self._commit(batches)
+        except _REFUSED + _AWAY as error:
+            self._store_failed(group, error)
+            return
+        except Exception as error:
+            logger.exception("Storing a group of %s batches failed", len(group))
+            _fail(group, error)
+            return
+        for batch, future in group:
+            future.set_result(batch.receipt)
+        if any(batch.watched for batch in batches):
+            self._on_watched()
+
+    def _store_failed(self, group: list[tuple[Batch, Future]], error: Exception) -> None:
+        if isinstance(error, _AWAY):
+            logger.warning("The store is away: %s", error)
+            connection.close()
+            _fail(group, Busy("The store is away; nothing was stored.", retry_after=RETRY_AFTER_SECONDS))
+        elif len(group) > 1:
+            # One of them is bad: its neighbours must not pay for it.
+            for one in group:
+                self._store([one])
+        else:
+            logger.error("The store refused a batch: %s", error)
+            _fail(group, IngestError(f"The store refused the readings: {error}"))
+
+    def _commit(self, batches: list[Batch]) -> None:
+        try:
+            self._commit_once(batches)
+        except _AWAY:
+            # The connection may have died while idle. Storing again is safe: what is there is not stored twice.
+            connection.close()
+            self._commit_once(batches)
+
+    def _commit_once(self, batches: list[Batch]) -> None:
+        plain = [batch for batch in batches if not batch.overwrite]
+        overwriting = [batch for batch in batches if batch.overwrite]
+        try:
+            with transaction.atomic():
+                watched = _copy_all(plain) + _upsert_all(overwriting)
+                self._finish(batches, watched)
+        except psycopg2.errors.UniqueViolation:
+            with transaction.atomic():
+                watched = _insert_new(plain) + _upsert_all(overwriting)
+                self._finish(batches, watched)
+
+    def _finish(self, batches: list[Batch], watched: list[tuple]) -> None:
+        """What has to be true together with the readings."""
+        with connection.cursor() as cursor:
+            if watched:
+                store.add_watched(cursor.cursor, watched)
+            if device_ids := self._due_for_last_seen(batches):
+                store.touch_devices(cursor, device_ids, time.time())
+
+    def _due_for_last_seen(self, batches: list[Batch]) -> list[UUID]:
+        """Devices whose `last_seen` is more than a few seconds behind: not every reading writes their row."""
+        now = time.monotonic()
+        due = [
+            device_id
+            for device_id in set().union(*(batch.device_ids for batch in batches))
+            if now - self._seen.get(device_id, -LAST_SEEN_SECONDS) >= LAST_SEEN_SECONDS
+        ]
+        if len(self._seen) > 100_000:
+            self._seen.clear()
+        self._seen.update(dict.fromkeys(due, now))
+        return due
+
+
+def _fail(group: list[tuple[Batch, Future]], error: Exception) -> None:
+    for _, future in group:
+        future.set_exception(error)
+
+
+def _copy_all(batches: list[Batch]) -> list[tuple]:
+    """The fast way, in the belief that every row is new. Returns the watched rows."""
+    rows = [(row, batch.received_at) for batch in batches for row in batch.rows]
+    if not rows:
+        return []
+    with connection.cursor() as cursor:
+        store.copy(cursor.cursor, rows)
+    for batch in batches:
+        batch.receipt.accepted = len(batch.rows)
+    return [watched for batch in batches for watched in batch.watched]
+
+
+def _insert_new(batches: list[Batch]) -> list[tuple]:
+    """Some rows are there already, or twice in the group: the first one counts, the others are duplicates."""
+    rows, owners = _distinct(batches, keep_last=False)
+    if not rows:
+        return []
+    with connection.cursor() as cursor:
+        stored = store.insert_new(cursor.cursor, rows)
+    kept = {(owners[seq], rows[seq][0][:2]) for seq in stored}
+    watched = []
+    for place, batch in enumerate(batches):
+        own = {key for owner, key in kept if owner == place} if len(batches) > 1 else {key for _, key in kept}
+        batch.receipt.accepted = len(own)
+        batch.receipt.duplicates = len(batch.rows) - len(own)
+        watched += _watched_of(batch, own)
+    return watched
+
+
+def _upsert_all(batches: list[Batch]) -> list[tuple]:
+    """The last of equals counts; whatever was there before counts as updated."""
+    rows, owners = _distinct(batches, keep_last=True)
+    if not rows:
+        return []
+    with connection.cursor() as cursor:
+        known = store.upsert(cursor.cursor, rows)
+    watched = []
+    for place, batch in enumerate(batches):
+        own = {row[:2]: seq for seq, (row, _) in enumerate(rows) if owners[seq] == place}
+        batch.receipt.accepted = sum(seq not in known for seq in own.values())
+        batch.receipt.updated = len(batch.rows) - batch.receipt.accepted
+        watched += _watched_of(batch, own.keys())
+    return watched
+
+
+def _distinct(batches: list[Batch], *, keep_last: bool) -> tuple[list, list[int]]:
+    """One row per key, sorted by key, and to which batch each belongs."""
+    chosen: dict[tuple[int, int], tuple] = {}
+    for place, batch in enumerate(batches):
+        for row in batch.rows:
+            key = row[:2]
+            if keep_last or key not in chosen:
+                chosen[key] = (row, batch.received_at, place)
+    ordered = [chosen[key] for key in sorted(chosen)]
+    return [(row, received_at) for row, received_at, _ in ordered], [place for _, _, place in ordered]
+
+
+def _watched_of(batch: Batch, keys) -> list[tuple]:
+    """The watched rows that were stored; of equal ones in a request, the one that was."""
+    by_key = {}
+    for watched in batch.watched:
+        key = watched[1:3]
+        if key in keys and (batch.overwrite or key not in by_key):
+            by_key[key] = watched
+    return list(by_key.values())
