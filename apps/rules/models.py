@@ -30,9 +30,7 @@ class Rule(models.Model):
     device = models.ForeignKey(
         Device, on_delete=models.CASCADE, null=True, blank=True, related_name="rules", db_index=False
     )
-    device_type = models.ForeignKey(
-        DeviceType, on_delete=models.CASCADE, null=True, blank=True, related_name="rules"
-    )
+    device_type = models.ForeignKey(DeviceType, on_delete=models.CASCADE, null=True, blank=True, related_name="rules")
     metric = models.ForeignKey(Metric, on_delete=models.PROTECT, related_name="rules")
     severity = models.CharField(max_length=20, choices=Event.Severity, default=Event.Severity.WARNING)
     condition = models.JSONField(help_text='Such as {"type": "threshold", "operator": "gt", "threshold": 80}.')
@@ -56,9 +54,7 @@ class Rule(models.Model):
                 name="ck_rules_one_subject",
                 violation_error_message="A rule is for one device or for one device type.",
             ),
-            models.CheckConstraint(
-                condition=Q(severity__in=["critical", "warning", "info"]), name="ck_rules_severity"
-            ),
+            models.CheckConstraint(condition=Q(severity__in=["critical", "warning", "info"]), name="ck_rules_severity"),
         ]
         indexes = [
             models.Index(fields=["device", "is_enabled"], name="idx_rule_device_enabled"),
@@ -92,9 +88,7 @@ class RuleState(models.Model):
         db_table = "rule_states"
         constraints = [
             models.UniqueConstraint(fields=["rule", "device_metric"], name="uq_rule_states"),
-            models.CheckConstraint(
-                condition=Q(state__in=["normal", "pending", "firing"]), name="ck_rule_states_state"
-            ),
+            models.CheckConstraint(condition=Q(state__in=["normal", "pending", "firing"]), name="ck_rule_states_state"),
         ]
 
     def __str__(self) -> str:

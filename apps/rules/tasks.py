@@ -1,0 +1,34 @@
+import logging
+
+from celery import shared_task
+from django.core.cache import cache
+from django.utils import timezone
+
+from apps.rules import evaluation, services
+
+logger = logging.getLogger(__name__)
+
+NUDGED = "rules:nudged"
+
+
+@shared_task(name="rules.evaluate_pending")
+def evaluate_pending(**_):
+    """Empty the outbox of watched readings. Safe to run twice and at once; beat repeats it anyway."""
+    # From here on a new nudge counts: what is stored after this line may not be seen below.
+    cache.delete(NUDGED)
+    evaluation.evaluate_pending(now=timezone.now())
+
+
+@shared_task(name="rules.refresh_watched")
+def refresh_watched(**_):
+    """Repairs `is_watched` where a device changed its type or owner."""
+    services.refresh_watched()
+
+
+def nudge() -> None:
+    """Ask a worker to judge. One request is enough for many commits, and none is needed: beat sweeps."""
+    try:
+        if cache.add(NUDGED, 1, timeout=5):
+            evaluate_pending.apply_async(expires=60)
+    except Exception as error:  # Redis or the broker is away
+        logger.warning("Rules could not be nudged, the sweeper will judge: %s", error)
