@@ -5,6 +5,7 @@ from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from apps.devices.tests.factories import DeviceFactory
+from apps.telemetry.ingest.http import service
 from apps.users.tests.factories import UserFactory
 
 
@@ -47,3 +48,12 @@ def api():
         return client
 
     return client_for
+
+
+@pytest.fixture
+def ingesting(transactional_db):
+    """For tests that post readings: the writer commits in a thread and connection of its own."""
+    service.forget_everything()
+    yield service
+    service.writer.close_connection()
+    service.forget_everything()

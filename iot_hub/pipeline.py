@@ -1,1 +1,38 @@
-def connect(): pass
+"""The hand-overs between apps, on one screen. Receivers only nudge: what matters is already a row.
+
+    readings stored  →  rules are judged          (row: watched_batches)
+    events opened    →  notifications are queued  (row: events without dispatched_at)
+    metric bound     →  rules say whether they watch it
+    device deleted   →  its readings go with it
+"""
+
+from apps.devices.signals import device_deleting, metrics_bound
+from apps.events.signals import events_opened
+from apps.notifications import tasks as notification_tasks
+from apps.rules import services as rule_services
+from apps.rules import tasks as rule_tasks
+from apps.telemetry import services as telemetry_services
+from apps.telemetry.signals import watched_readings_stored
+
+
+def connect() -> None:
+    metrics_bound.connect(mark_watched, dispatch_uid="pipeline.mark_watched")
+    device_deleting.connect(forget_readings, dispatch_uid="pipeline.forget_readings")
+    watched_readings_stored.connect(evaluate_rules, dispatch_uid="pipeline.evaluate_rules")
+    events_opened.connect(dispatch_notifications, dispatch_uid="pipeline.dispatch_notifications")
+
+
+def mark_watched(*, device_metric_ids, **_):
+    rule_services.mark_watched(device_metric_ids=device_metric_ids)
+
+
+def forget_readings(*, device_metric_ids, **_):
+    telemetry_services.forget_series(device_metric_ids=device_metric_ids)
+
+
+def evaluate_rules(**_):
+    rule_tasks.nudge()
+
+
+def dispatch_notifications(**_):
+    notification_tasks.nudge()

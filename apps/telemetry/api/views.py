@@ -16,7 +16,7 @@ from apps.telemetry.api.serializers import (
     SeriesQuerySerializer,
     cursor_after,
 )
-from apps.telemetry.ingest.formats import json_messages
+from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.http import Request, service
 
 
@@ -69,7 +69,7 @@ class TelemetryView(APIView):
         plain = request._request
         future = service.start(
             Request(
-                format=json_messages,
+                format=JsonMessages(),
                 # One byte over the limit is enough to know; the rest need not be held.
                 body=plain.read(settings.TELEMETRY["MAX_BODY_BYTES"] + 1),
                 authorization=plain.headers.get("Authorization", ""),

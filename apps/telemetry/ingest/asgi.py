@@ -1,6 +1,7 @@
 """The fast edge: takes ingest requests ahead of Django, and passes everything else on to it."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
@@ -8,10 +9,13 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from apps.telemetry.ingest.errors import IngestError, WouldBlock
-from apps.telemetry.ingest.formats import json_messages
+from apps.telemetry.ingest.formats import Format
+from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.http import Request, Response, refuse, service, too_large
 
-PATHS = {"/api/v1/telemetry/": json_messages}
+# The form of a path's bodies, from the parameters of the query.
+PATHS: dict[str, Callable[[dict], Format]] = {"/api/v1/telemetry/": lambda query: JSON}
+JSON = JsonMessages()
 
 # For requests that have to ask the database, and for bodies so large that decoding them would hold up others.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ingest")
@@ -22,27 +26,28 @@ def ahead_of(application):
 
     async def entry(scope, receive, send):
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in PATHS:
-            await _ingest(scope, receive, send, PATHS[scope["path"]])
+            query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+            await _ingest(scope, receive, send, query)
         else:
             await application(scope, receive, send)
 
     return entry
 
 
-async def _ingest(scope, receive, send, form) -> None:
+async def _ingest(scope, receive, send, query: dict[str, str]) -> None:
+    form = PATHS[scope["path"]](query)
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     try:
         body = await _read(receive, headers.get(b"content-length", ""))
         if body is None:
             return  # the client is gone
-        query = parse_qs(scope["query_string"].decode("latin-1"))
         request = Request(
             format=form,
             body=body,
             authorization=headers.get(b"authorization", ""),
             content_type=headers.get(b"content-type", ""),
             content_encoding=headers.get(b"content-encoding", ""),
-            on_conflict=query.get("on_conflict", [""])[-1],
+            on_conflict=query.get("on_conflict", ""),
         )
         response = await _answer(request)
     except IngestError as error:

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from math import inf
 from uuid import UUID
 from zlib import crc32
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 STALE_SECONDS = 4.0
 MAX_DEVICES = 100_000
+MAX_LAYOUTS = 64
 
 
 @dataclass(slots=True)
@@ -35,6 +37,18 @@ class Series:
     shard: int
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What messages with these very metrics come to, where all of them are numeric series.
+
+    `ranges` is None where nothing is expected of any; `watched` lists (place, shard, series id).
+    """
+
+    series_ids: list[int]
+    ranges: list[tuple[float, float]] | None
+    watched: list[tuple[int, int, int]]
+
+
 @dataclass(slots=True)
 class DeviceEntry:
     id: UUID
@@ -42,6 +56,17 @@ class DeviceEntry:
     owner_id: int
     is_active: bool
     series: dict[str, Series] = field(default_factory=dict)
+    _layouts: dict[tuple[str, ...], Layout | None] = field(default_factory=dict)
+
+    def layout(self, names: tuple[str, ...]) -> Layout | None:
+        """Devices send the same metrics again and again: worked out once, None where it has to be value by value."""
+        try:
+            return self._layouts[names]
+        except KeyError:
+            if len(self._layouts) >= MAX_LAYOUTS:
+                self._layouts.clear()
+            found = self._layouts[names] = _layout([self.find(name) for name in names])
+            return found
 
     def find(self, name: str) -> Series | None:
         """Names match whatever their case; a spelling once seen is found at once the next time."""
@@ -49,6 +74,17 @@ class DeviceEntry:
         if found is None and (found := self.series.get(name.lower())) is not None:
             self.series[name] = found
         return found
+
+
+def _layout(series: list[Series | None]) -> Layout | None:
+    if any(one is None or one.data_type != "numeric" for one in series):
+        return None
+    ranges = [(one.low, one.high) for one in series]
+    return Layout(
+        series_ids=[one.id for one in series],
+        ranges=None if all(bounds == (-inf, inf) for bounds in ranges) else ranges,
+        watched=[(place, one.shard, one.id) for place, one in enumerate(series) if one.is_watched],
+    )
 
 
 _LOAD = """

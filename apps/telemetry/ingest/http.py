@@ -8,11 +8,11 @@ import time
 import zlib
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import ModuleType
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.catalog import Catalog, ChangeWatcher
 from apps.telemetry.ingest.credentials import Credential, Credentials
 from apps.telemetry.ingest.errors import (
@@ -24,20 +24,22 @@ from apps.telemetry.ingest.errors import (
     UnsupportedMedia,
     WouldBlock,
 )
+from apps.telemetry.ingest.formats import Format
 from apps.telemetry.ingest.nudges import Nudger
-from apps.telemetry.ingest.resolve import Batch, Resolver
+from apps.telemetry.ingest.receipt import Receipt
+from apps.telemetry.ingest.resolve import Resolver
 from apps.telemetry.ingest.writer import Writer
+from apps.telemetry.intervals import micros_of
 from apps.telemetry.signals import watched_readings_stored
 
 INLINE_BODY_BYTES = 32 * 1024
+FOR_EVER = "200 years"
 ON_CONFLICT = {"": False, "ignore": False, "overwrite": True}
 
 
 @dataclass(slots=True)
 class Request:
-    """`format` is a module of `formats/`."""
-
-    format: ModuleType
+    format: Format
     body: bytes
     authorization: str = ""
     content_type: str = ""
@@ -67,7 +69,7 @@ class Service:
         """A future of the Response. Raises WouldBlock where the database is needed and `may_block` is off."""
         try:
             batch = self._prepare(request, may_block)
-            if not batch.rows:
+            if not len(batch):
                 return _done(_receipt_response(request.format, batch.receipt))
             stored = self.writer.submit(batch)
         except IngestError as error:
@@ -86,14 +88,19 @@ class Service:
             raise WouldBlock
         now = time.time()
         credential = self._authenticate(request.authorization, now, may_block)
-        if request.on_conflict not in ON_CONFLICT:
-            raise Malformed("on_conflict is ignore or overwrite.")
+        overwrite = _overwrites(request)
         body = _decoded(request)
-        batch = Batch(received_at=int(now * 1_000_000), overwrite=ON_CONFLICT[request.on_conflict])
+        batch = Batch(received_at=int(now * 1_000_000), overwrite=overwrite)
         messages = request.format.decode(body, batch.receipt)
         if not messages:
             raise Malformed("The body has no messages.")
-        resolver = Resolver(self.catalog, credential, now=batch.received_at, may_block=may_block)
+        resolver = Resolver(
+            self.catalog,
+            credential,
+            now=batch.received_at,
+            earliest=batch.received_at - self._retention(),
+            may_block=may_block,
+        )
         resolver.resolve(messages, request.format.micros, batch)
         return batch
 
@@ -107,28 +114,34 @@ class Service:
         if not may_block:
             raise WouldBlock
         self.watcher.ensure_running()
+        self._retention()
         return self.credentials.load(token, now=now)
+
+    def _retention(self) -> int:
+        """How far back readings are taken, in µs. The database reads the setting, as it does for the hypertable."""
+        return micros_of(settings.TELEMETRY["RETENTION"] or FOR_EVER)
 
     def _forget(self, device_id) -> None:
         self.catalog.drop(device_id)
         self.credentials.drop()
 
 
-def refuse(form: ModuleType, error: IngestError) -> Response:
+def refuse(form: Format, error: IngestError) -> Response:
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Token"
-    return Response(error.status, form.refusal(error), form.ERROR_CONTENT_TYPE, headers)
+    content_type, body = form.refuse(error)
+    return Response(error.status, body, content_type, headers)
 
 
-def _receipt_response(form: ModuleType, receipt) -> Response:
-    status, body = form.answer(receipt)
-    return Response(status, body, form.ERROR_CONTENT_TYPE if status >= 400 else form.CONTENT_TYPE)
+def _receipt_response(form: Format, receipt: Receipt) -> Response:
+    status, content_type, body = form.answer(receipt)
+    return Response(status, body, content_type)
 
 
-def _mapped(stored: Future, form: ModuleType) -> Future:
+def _mapped(stored: Future, form: Format) -> Future:
     answered: Future = Future()
 
     def answer(done: Future) -> None:
@@ -150,13 +163,21 @@ def _done(response: Response) -> Future:
     return future
 
 
+def _overwrites(request: Request) -> bool:
+    if request.format.overwrites is not None:
+        return request.format.overwrites
+    if request.on_conflict not in ON_CONFLICT:
+        raise Malformed("on_conflict is ignore or overwrite.")
+    return ON_CONFLICT[request.on_conflict]
+
+
 def _decoded(request: Request) -> bytes:
     limit = settings.TELEMETRY["MAX_BODY_BYTES"]
     if len(request.body) > limit:
         raise too_large()
     kind = request.content_type.partition(";")[0].strip().lower()
-    if kind and kind not in request.format.ACCEPTS:
-        raise UnsupportedMedia(f"Send {request.format.CONTENT_TYPE}, not {kind[:100]}.")
+    if kind and kind not in request.format.accepts:
+        raise UnsupportedMedia(f"Send {sorted(request.format.accepts)[0]}, not {kind[:100]}.")
     encoding = request.content_encoding.strip().lower()
     if encoding in {"", "identity"}:
         return request.body

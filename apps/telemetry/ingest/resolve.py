@@ -1,17 +1,16 @@
 """From messages to rows: each value is given its series, checked against it, and kept or rejected."""
 
-from dataclasses import dataclass, field
-from uuid import UUID
+from itertools import repeat
 
 from django.conf import settings
 
 from apps.devices import services as device_services
 from apps.devices.models import Device
-from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Series
+from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Layout, Series
 from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.errors import Forbidden, WouldBlock
-from apps.telemetry.ingest.receipt import Receipt
-from apps.telemetry.intervals import micros_of
+from apps.telemetry.ingest.formats import Message
 
 # The quality of a reading that lies outside the range expected of its series.
 OUT_OF_RANGE_QUALITY = 0.5
@@ -20,37 +19,21 @@ MAX_METRIC_NAME = 100
 DATA_TYPES = {float: "numeric", int: "numeric", bool: "boolean", str: "str"}
 TYPE_NAMES = {"numeric": "numbers", "boolean": "true or false", "str": "texts"}
 
-# (series id, µs since 1970, value, quality)
-Row = tuple[int, int, float | bool | str, float]
-
-
-@dataclass(slots=True)
-class Batch:
-    """Checked rows of one request, and what the writer has to do besides storing them.
-
-    `watched` repeats the rows that some rule watches, as (shard, series id, µs, value).
-    """
-
-    received_at: int
-    overwrite: bool = False
-    rows: list[Row] = field(default_factory=list)
-    watched: list[tuple] = field(default_factory=list)
-    device_ids: set[UUID] = field(default_factory=set)
-    receipt: Receipt = field(default_factory=Receipt)
+# Squares of larger values overflow, and with them the sums that rollups keep.
+LARGEST = 1e150
 
 
 class Resolver:
     """Resolves the messages of one request. `may_block` allows it to ask the database."""
 
-    def __init__(self, catalog: Catalog, credential: Credential, *, now: int, may_block: bool):
+    def __init__(self, catalog: Catalog, credential: Credential, *, now: int, earliest: int, may_block: bool):
         self._catalog = catalog
         self._credential = credential
         self._now = now
         self._may_block = may_block
         self._devices: dict[str, DeviceEntry | None] = {}
         self._latest = now + settings.TELEMETRY["MAX_FUTURE_SECONDS"] * 1_000_000
-        retention = settings.TELEMETRY["RETENTION"]
-        self._earliest = now - micros_of(retention) if retention else 0
+        self._earliest = earliest
 
     def resolve(self, messages: list, micros, batch: Batch) -> None:
         """Adds to `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
@@ -72,22 +55,12 @@ class Resolver:
                 continue
             self._take(index, message, device, ts, batch)
 
-    def _take(self, index: int, message, device: DeviceEntry, ts: int, batch: Batch) -> None:
+    def _take(self, index: int, message: Message, device: DeviceEntry, ts: int, batch: Batch) -> None:
         batch.device_ids.add(device.id)
         quality = 1.0 if message.quality is None else message.quality
-        for name, value in message.metrics.items():
-            series = device.find(name)
-            if type(value) is float and series is not None and series.data_type == "numeric":
-                fault = None if value - value == 0 else _NOT_FINITE  # infinities and NaN minus themselves are NaN
-            else:
-                value, fault = _check(name, value, series)
-            if fault is not None:
-                batch.receipt.reject(index, name, *fault)
-                continue
-            in_range = type(value) is not float or series.low <= value <= series.high
-            batch.rows.append((series.id, ts, value, quality if in_range else min(quality, OUT_OF_RANGE_QUALITY)))
-            if series.is_watched:
-                batch.watched.append((series.shard, series.id, ts, value))
+        layout = device.layout(tuple(message.metrics))
+        if layout is None or not _take_numbers(layout, message.metrics.values(), ts, quality, batch):
+            _take_each(index, message.metrics, device, ts, quality, batch)
 
     def _fault_of(self, message, device: DeviceEntry | None) -> tuple[str, str] | None:
         if device is None or (self._credential.owner_id not in (None, device.owner_id)):
@@ -171,6 +144,44 @@ class Resolver:
 _NOT_FINITE = ("not_finite", "The value is not a finite number.")
 
 
+def _take_numbers(layout: Layout, values, ts: int, quality: float, batch: Batch) -> bool:
+    """The common case: every value is a float for a numeric series. False, and nothing taken, if it is not."""
+    for value in values:
+        if type(value) is not float or not -LARGEST <= value <= LARGEST:
+            return False
+    batch.series += layout.series_ids
+    batch.ts += repeat(ts, len(layout.series_ids))
+    batch.values += values
+    if layout.ranges is None:
+        batch.quality += repeat(quality, len(layout.series_ids))
+    else:
+        lower = min(quality, OUT_OF_RANGE_QUALITY)
+        batch.quality += [
+            quality if low <= value <= high else lower for (low, high), value in zip(layout.ranges, values, strict=True)
+        ]
+    if layout.watched:
+        values = list(values)
+        batch.watched += [(shard, series_id, ts, values[place]) for place, shard, series_id in layout.watched]
+    return True
+
+
+def _take_each(index: int, metrics: dict, device: DeviceEntry, ts: int, quality: float, batch: Batch) -> None:
+    for name, value in metrics.items():
+        series = device.find(name)
+        value, fault = _check(name, value, series)
+        if fault is not None:
+            batch.receipt.reject(index, name, *fault)
+            continue
+        in_range = type(value) is not float or series.low <= value <= series.high
+        batch.series.append(series.id)
+        batch.ts.append(ts)
+        batch.values.append(value)
+        batch.quality.append(quality if in_range else min(quality, OUT_OF_RANGE_QUALITY))
+        batch.is_mixed |= type(value) is not float
+        if series.is_watched:
+            batch.watched.append((series.shard, series.id, ts, value))
+
+
 def _is_name(name: str) -> bool:
     return bool(name.strip()) and len(name.strip()) <= MAX_METRIC_NAME and name.isprintable()
 
@@ -196,4 +207,8 @@ def _to_float(value: float) -> tuple[float, tuple[str, str] | None]:
         number = float(value)
     except OverflowError:
         return 0.0, _NOT_FINITE
-    return number, (None if number - number == 0 else _NOT_FINITE)
+    if number - number != 0:  # infinities and NaN minus themselves are NaN
+        return number, _NOT_FINITE
+    if abs(number) > LARGEST:
+        return number, ("invalid_value", f"A number lies within ±{LARGEST:g}.")
+    return number, None

@@ -3,16 +3,19 @@
 The form of binary COPY: https://www.postgresql.org/docs/17/sql-copy.html#id-1.9.3.55.9.4
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from io import BytesIO
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from struct import Struct
 from uuid import UUID
 
 import msgspec
+import numpy as np
 from psycopg2.extras import execute_values
 
-from apps.telemetry.ingest.resolve import Row
+from apps.telemetry.ingest.batch import Batch, Value
 
 COLUMNS = "device_metric_id, ts, received_at, quality, value_numeric, value_bool, value_str"
 
@@ -25,8 +28,19 @@ _NUMBER = Struct("!hiiiqiqifidii").pack
 _TEXT = Struct("!hiiiqiqifiii").pack
 _BOOLEAN = Struct("!hiiiqiqifii?i").pack
 _SEQUENCE = Struct("!ii").pack
+# The same as _NUMBER, for a million rows at once.
+_NUMBERS = np.dtype(
+    [
+        ("fields", ">i2"),
+        *[("series_length", ">i4"), ("series", ">i4"), ("ts_length", ">i4"), ("ts", ">i8")],
+        *[("received_length", ">i4"), ("received_at", ">i8"), ("quality_length", ">i4"), ("quality", ">f4")],
+        *[("value_length", ">i4"), ("value", ">f8"), ("no_bool", ">i4"), ("no_str", ">i4")],
+    ]
+)
+_TEMPLATE = np.array((7, 4, 0, 8, 0, 8, 0, 4, 0, 8, 0, -1, -1), dtype=_NUMBERS)
 
-_key = itemgetter(0, 1)
+# (series id, µs since 1970, value, quality, received at)
+Row = tuple[int, int, Value, float, int]
 
 # `seq` tells which of the rows went in.
 _INCOMING = f"""
@@ -53,21 +67,70 @@ _UPSERT = f"""
 """
 
 
-def copy(cursor, rows: list[tuple[Row, int]]) -> None:
-    """All of them or, with one that is there already, UniqueViolation. `rows` are (row, received_at)."""
-    rows.sort(key=lambda pair: _key(pair[0]))
-    packed = b"".join([_HEADER, *(_pack(row, received_at, 7) for row, received_at in rows), _TRAILER])
-    cursor.copy_expert(f"COPY telemetry ({COLUMNS}) FROM STDIN BINARY", BytesIO(packed), size=1 << 20)
+@dataclass(slots=True)
+class Columns:
+    """The readings of several batches, sorted by key. `others` are those that are no numbers."""
+
+    series: np.ndarray
+    ts: np.ndarray
+    received_at: np.ndarray
+    quality: np.ndarray
+    numbers: np.ndarray
+    others: list[Row]
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether two readings have one key. Those that are no numbers count as if they might."""
+        same = (self.series[1:] == self.series[:-1]) & (self.ts[1:] == self.ts[:-1])
+        keys = {row[:2] for row in self.others}
+        return bool(same.any()) or len(keys) != len(self.others)
 
 
-def insert_new(cursor, rows: list[tuple[Row, int]]) -> set[int]:
+def columns_of(batches: list[Batch]) -> Columns:
+    others = []
+    if any(batch.is_mixed for batch in batches):
+        others = sorted((row for row in rows_of(batches) if type(row[2]) is not float), key=itemgetter(0, 1))
+        batches = [_numbers_only(batch) for batch in batches]
+    series = np.fromiter(chain.from_iterable(batch.series for batch in batches), np.int32)
+    ts = np.fromiter(chain.from_iterable(batch.ts for batch in batches), np.int64)
+    order = np.lexsort((ts, series))
+    return Columns(
+        series=series[order],
+        ts=ts[order],
+        received_at=np.repeat([batch.received_at for batch in batches], [len(batch) for batch in batches])[order],
+        quality=np.fromiter(chain.from_iterable(batch.quality for batch in batches), np.float32)[order],
+        numbers=np.fromiter(chain.from_iterable(batch.values for batch in batches), np.float64)[order],
+        others=others,
+    )
+
+
+def rows_of(batches: Iterable[Batch]) -> Iterable[Row]:
+    for batch in batches:
+        for row in zip(batch.series, batch.ts, batch.values, batch.quality, strict=True):
+            yield *row, batch.received_at
+
+
+def copy(cursor, columns: Columns) -> None:
+    """All of them or, with one that is there already, UniqueViolation."""
+    packed = np.full(len(columns.series), _TEMPLATE)
+    packed["series"] = columns.series
+    packed["ts"] = columns.ts - _EPOCH_SHIFT
+    packed["received_at"] = columns.received_at - _EPOCH_SHIFT
+    packed["quality"] = columns.quality
+    packed["value"] = columns.numbers
+    others = [_pack(row, 7) for row in columns.others]
+    body = b"".join([_HEADER, packed.tobytes(), *others, _TRAILER])
+    cursor.copy_expert(f"COPY telemetry ({COLUMNS}) FROM STDIN BINARY", BytesIO(body), size=1 << 20)
+
+
+def insert_new(cursor, rows: list[Row]) -> set[int]:
     """Stores what is not there yet. Returns the places in `rows` of those stored."""
     _fill_incoming(cursor, rows)
     cursor.execute(_INSERT_NEW)
     return {seq for (seq,) in cursor.fetchall()}
 
 
-def upsert(cursor, rows: list[tuple[Row, int]]) -> set[int]:
+def upsert(cursor, rows: list[Row]) -> set[int]:
     """Stores all of them, over what is there. Returns the places in `rows` of those that were there."""
     _fill_incoming(cursor, rows)
     cursor.execute(_UPSERT)
@@ -99,17 +162,17 @@ def touch_devices(cursor, device_ids: list[UUID], seen_at: float) -> None:
     )
 
 
-def _fill_incoming(cursor, rows: list[tuple[Row, int]]) -> None:
+def _fill_incoming(cursor, rows: list[Row]) -> None:
     cursor.execute(_INCOMING)
     packed = [_HEADER]
-    for seq, (row, received_at) in enumerate(rows):
-        packed += (_pack(row, received_at, 8), _SEQUENCE(4, seq))
+    for seq, row in enumerate(rows):
+        packed += (_pack(row, 8), _SEQUENCE(4, seq))
     packed.append(_TRAILER)
     cursor.copy_expert(f"COPY incoming ({COLUMNS}, seq) FROM STDIN BINARY", BytesIO(b"".join(packed)), size=1 << 20)
 
 
-def _pack(row: Row, received_at: int, fields: int) -> bytes:
-    series_id, ts, value, quality = row
+def _pack(row: Row, fields: int) -> bytes:
+    series_id, ts, value, quality, received_at = row
     start = (fields, 4, series_id, 8, ts - _EPOCH_SHIFT, 8, received_at - _EPOCH_SHIFT, 4, quality)
     if type(value) is float:
         return _NUMBER(*start, 8, value, -1, -1)
@@ -117,3 +180,16 @@ def _pack(row: Row, received_at: int, fields: int) -> bytes:
         return _BOOLEAN(*start, -1, 1, value, -1)
     text = value.encode()
     return _TEXT(*start, -1, -1, len(text)) + text
+
+
+def _numbers_only(batch: Batch) -> Batch:
+    if not batch.is_mixed:
+        return batch
+    places = [place for place, value in enumerate(batch.values) if type(value) is float]
+    return Batch(
+        received_at=batch.received_at,
+        series=[batch.series[place] for place in places],
+        ts=[batch.ts[place] for place in places],
+        values=[batch.values[place] for place in places],
+        quality=[batch.quality[place] for place in places],
+    )

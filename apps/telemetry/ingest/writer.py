@@ -17,8 +17,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from apps.telemetry.ingest import store
+from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
-from apps.telemetry.ingest.resolve import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,10 @@ class Writer:
         """A future of the batch's receipt. It fails with Busy when the store is behind or away."""
         future: Future = Future()
         with self._wake:
-            if self._queued and self._queued + len(batch.rows) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
+            if self._queued and self._queued + len(batch) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
                 raise Busy("The store is behind; nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
             self._waiting.append((batch, future))
-            self._queued += len(batch.rows)
+            self._queued += len(batch)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="telemetry-writer", daemon=True)
                 self._thread.start()
@@ -78,7 +78,7 @@ class Writer:
             group, readings = [], 0
             while self._waiting and (not group or readings < GROUP_READINGS):
                 group.append(self._waiting.popleft())
-                readings += len(group[-1][0].rows)
+                readings += len(group[-1][0])
             self._queued -= readings
         return group
 
@@ -121,16 +121,18 @@ class Writer:
             self._commit_once(batches)
 
     def _commit_once(self, batches: list[Batch]) -> None:
-        plain = [batch for batch in batches if not batch.overwrite]
-        overwriting = [batch for batch in batches if batch.overwrite]
-        try:
-            with transaction.atomic():
-                watched = _copy_all(plain) + _upsert_all(overwriting)
-                self._finish(batches, watched)
-        except psycopg2.errors.UniqueViolation:
-            with transaction.atomic():
-                watched = _insert_new(plain) + _upsert_all(overwriting)
-                self._finish(batches, watched)
+        columns = store.columns_of(batches)
+        if not columns.has_repeats:
+            try:
+                with transaction.atomic():
+                    self._finish(batches, _copy_all(batches, columns))
+                return
+            except psycopg2.errors.UniqueViolation:
+                pass  # some are there already: now it has to be found out which
+        with transaction.atomic():
+            stored = _insert_new([batch for batch in batches if not batch.overwrite])
+            stored += _upsert([batch for batch in batches if batch.overwrite])
+            self._finish(batches, stored)
 
     def _finish(self, batches: list[Batch], watched: list[tuple]) -> None:
         """What has to be true together with the readings."""
@@ -159,15 +161,12 @@ def _fail(group: list[tuple[Batch, Future]], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _copy_all(batches: list[Batch]) -> list[tuple]:
-    """The fast way, in the belief that every row is new. Returns the watched rows."""
-    rows = [(row, batch.received_at) for batch in batches for row in batch.rows]
-    if not rows:
-        return []
+def _copy_all(batches: list[Batch], columns: store.Columns) -> list[tuple]:
+    """The fast way, in the belief that every row is new. Returns the watched readings stored."""
     with connection.cursor() as cursor:
-        store.copy(cursor.cursor, rows)
+        store.copy(cursor.cursor, columns)
     for batch in batches:
-        batch.receipt.accepted = len(batch.rows)
+        batch.receipt.accepted = len(batch)
     return [watched for batch in batches for watched in batch.watched]
 
 
@@ -178,17 +177,16 @@ def _insert_new(batches: list[Batch]) -> list[tuple]:
         return []
     with connection.cursor() as cursor:
         stored = store.insert_new(cursor.cursor, rows)
-    kept = {(owners[seq], rows[seq][0][:2]) for seq in stored}
     watched = []
-    for place, batch in enumerate(batches):
-        own = {key for owner, key in kept if owner == place} if len(batches) > 1 else {key for _, key in kept}
-        batch.receipt.accepted = len(own)
-        batch.receipt.duplicates = len(batch.rows) - len(own)
-        watched += _watched_of(batch, own)
+    for batch, own in zip(batches, _by_owner(batches, owners, rows), strict=True):
+        keys = {key for key, seq in own.items() if seq in stored}
+        batch.receipt.accepted = len(keys)
+        batch.receipt.duplicates = len(batch) - len(keys)
+        watched += _watched_of(batch, keys)
     return watched
 
 
-def _upsert_all(batches: list[Batch]) -> list[tuple]:
+def _upsert(batches: list[Batch]) -> list[tuple]:
     """The last of equals counts; whatever was there before counts as updated."""
     rows, owners = _distinct(batches, keep_last=True)
     if not rows:
@@ -196,28 +194,34 @@ def _upsert_all(batches: list[Batch]) -> list[tuple]:
     with connection.cursor() as cursor:
         known = store.upsert(cursor.cursor, rows)
     watched = []
-    for place, batch in enumerate(batches):
-        own = {row[:2]: seq for seq, (row, _) in enumerate(rows) if owners[seq] == place}
+    for batch, own in zip(batches, _by_owner(batches, owners, rows), strict=True):
         batch.receipt.accepted = sum(seq not in known for seq in own.values())
-        batch.receipt.updated = len(batch.rows) - batch.receipt.accepted
+        batch.receipt.updated = len(batch) - batch.receipt.accepted
         watched += _watched_of(batch, own.keys())
     return watched
 
 
-def _distinct(batches: list[Batch], *, keep_last: bool) -> tuple[list, list[int]]:
+def _distinct(batches: list[Batch], *, keep_last: bool) -> tuple[list[store.Row], list[int]]:
     """One row per key, sorted by key, and to which batch each belongs."""
-    chosen: dict[tuple[int, int], tuple] = {}
-    for place, batch in enumerate(batches):
-        for row in batch.rows:
-            key = row[:2]
-            if keep_last or key not in chosen:
-                chosen[key] = (row, batch.received_at, place)
+    chosen: dict[tuple[int, int], tuple[store.Row, int]] = {}
+    for owner, batch in enumerate(batches):
+        for row in store.rows_of([batch]):
+            if keep_last or row[:2] not in chosen:
+                chosen[row[:2]] = (row, owner)
     ordered = [chosen[key] for key in sorted(chosen)]
-    return [(row, received_at) for row, received_at, _ in ordered], [place for _, _, place in ordered]
+    return [row for row, _ in ordered], [owner for _, owner in ordered]
+
+
+def _by_owner(batches: list[Batch], owners: list[int], rows: list[store.Row]) -> list[dict[tuple, int]]:
+    """For each batch its rows' places by key."""
+    places: list[dict[tuple, int]] = [{} for _ in batches]
+    for seq, (owner, row) in enumerate(zip(owners, rows, strict=True)):
+        places[owner][row[:2]] = seq
+    return places
 
 
 def _watched_of(batch: Batch, keys) -> list[tuple]:
-    """The watched rows that were stored; of equal ones in a request, the one that was."""
+    """The watched readings that were stored; of equal ones in a request, the one that was."""
     by_key = {}
     for watched in batch.watched:
         key = watched[1:3]

@@ -31,9 +31,7 @@ def codes(answer) -> list[str]:
 
 class TestReceipts:
     def test_message_with_several_metrics_is_stored_and_counted(self, post):
-        answer = post(
-            message(version="0.0.1", metrics={"vibration": 5.2, "door_open": False, "state": "ok", "n": 3})
-        )
+        answer = post(message(version="0.0.1", metrics={"vibration": 5.2, "door_open": False, "state": "ok", "n": 3}))
 
         assert answer.status_code == 201
         assert answer.json() == {
@@ -68,9 +66,7 @@ class TestReceipts:
 
     def test_overwrite_replaces_and_counts_as_updated(self, post):
         post(message())
-        answer = post(
-            message(metrics={"vibration": 9.9, "temperature": 20.0}), query="?on_conflict=overwrite"
-        )
+        answer = post(message(metrics={"vibration": 9.9, "temperature": 20.0}), query="?on_conflict=overwrite")
 
         assert answer.status_code == 201
         assert (answer.json()["accepted"], answer.json()["updated"]) == (1, 1)
@@ -147,6 +143,7 @@ class TestRejections:
             ({"timestamp": (NOW + timedelta(hours=1)).isoformat()}, "timestamp_in_future"),
             ({"timestamp": (NOW - timedelta(days=400)).isoformat()}, "timestamp_too_old"),
             ({"timestamp": -(10**17)}, "timestamp_too_old"),
+            ({"metrics": {"vibration": 1e200}}, "invalid_value"),
             ({"serial_number": 7}, "unknown_device"),
         ],
     )
@@ -158,9 +155,7 @@ class TestRejections:
         assert stored() == [("VIB-SN-001", "temperature", 20.0)]
 
     def test_unknown_device_is_rejected_per_reading(self, post, owner_key):
-        answer = post(
-            [message(serial_number="NO-SUCH", metrics={"a": 1.0, "b": 2.0}), message()], key=owner_key
-        )
+        answer = post([message(serial_number="NO-SUCH", metrics={"a": 1.0, "b": 2.0}), message()], key=owner_key)
 
         assert answer.status_code == 207
         assert codes(answer) == ["unknown_device", "unknown_device"]
@@ -171,8 +166,8 @@ class TestRejections:
         missing = post(message(serial_number="NO-1"), key=owner_key)
 
         assert strange.status_code == missing.status_code == 400
-        assert strange.json()["rejected"][0]["message"].replace("JOR", "NO") == (
-            missing.json()["rejected"][0]["message"]
+        assert (
+            strange.json()["rejected"][0]["message"].replace("JOR", "NO") == (missing.json()["rejected"][0]["message"])
         )
 
     def test_inactive_device_is_rejected(self, post, device):

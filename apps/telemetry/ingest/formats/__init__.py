@@ -1,6 +1,36 @@
-"""Wire forms. Each module decodes a body into messages and renders the answer that its clients expect:
+"""Wire forms: each decodes a body into messages, and answers as its clients expect."""
 
-`decode(body, receipt) -> list[Message | None]`   None where a message was rejected whole (see the receipt)
-`micros(timestamp) -> int`                        µs since 1970; ValueError says what is wrong
-`answer(receipt) -> (status, body)`, `refusal(error) -> body`
-"""
+from typing import Any, Protocol
+
+from apps.telemetry.ingest.errors import IngestError
+from apps.telemetry.ingest.receipt import Receipt
+
+
+class Message(Protocol):
+    """Readings of one time, before anything is known about them.
+
+    `metrics` are values by name; without a `serial_number` the key's own device is meant, without a
+    `timestamp` now.
+    """
+
+    metrics: dict[str, Any]
+    serial_number: str | None
+    timestamp: Any
+    quality: float | None
+
+
+class Format(Protocol):
+    accepts: frozenset[str]  # content types, in lower case
+    overwrites: bool | None  # whether repeats replace; None leaves it to the request
+
+    def decode(self, body: bytes, receipt: Receipt) -> list[Message | None]:
+        """None stands where a message was rejected whole (see the receipt). Raises Malformed."""
+
+    def micros(self, timestamp: Any) -> int:
+        """A message's timestamp as µs since 1970. Raises ValueError with what is wrong."""
+
+    def answer(self, receipt: Receipt) -> tuple[int, str, bytes]:
+        """Status, content type and body for what became of the readings."""
+
+    def refuse(self, error: IngestError) -> tuple[str, bytes]:
+        """Content type and body for a request that is refused whole."""

@@ -9,13 +9,9 @@ from typing import Any
 
 import msgspec
 
-from apps.problems import problem
+from apps.problems import CONTENT_TYPE, problem
 from apps.telemetry.ingest.errors import IngestError, Malformed
 from apps.telemetry.ingest.receipt import Receipt
-
-CONTENT_TYPE = "application/json"
-ACCEPTS = {"application/json", "text/json", "application/x-www-form-urlencoded"}
-ERROR_CONTENT_TYPE = "application/problem+json"
 
 Value = float | bool | str | None
 Timestamp = datetime | int | float | None
@@ -39,48 +35,44 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def decode(body: bytes, receipt: Receipt) -> list[Message | None]:
-    """The fast way first: typed and all at once. If anything is off, message by message, so that one bad
-    reading costs one reading.
-    """
-    try:
-        return [_one.decode(body)] if body.lstrip()[:1] == b"{" else _many.decode(body)
-    except msgspec.ValidationError:
-        return _salvage_all(_loads(body), receipt)
-    except msgspec.DecodeError as error:
-        return _salvage_all(_loads_with_nan(body, error), receipt)
+class JsonMessages:
+    accepts = frozenset({"application/json", "text/json", "application/x-www-form-urlencoded"})
+    overwrites = None
 
+    def decode(self, body: bytes, receipt: Receipt) -> list[Message | None]:
+        """The fast way first: typed and all at once. If anything is off, message by message, so that one bad
+        reading costs one reading.
+        """
+        try:
+            return [_one.decode(body)] if body.lstrip()[:1] == b"{" else _many.decode(body)
+        except msgspec.ValidationError:
+            return _salvage_all(_loads(body), receipt)
+        except msgspec.DecodeError as error:
+            return _salvage_all(_loads_with_nan(body, error), receipt)
 
-def micros(timestamp: Timestamp) -> int:
-    """A datetime with an offset, or epoch milliseconds, as µs since 1970."""
-    if isinstance(timestamp, datetime):
-        if timestamp.tzinfo is None:
-            raise ValueError("The timestamp needs an offset, such as Z or +02:00.")
-        return (timestamp - EPOCH) // MICROSECOND
-    return round(timestamp * 1000)
+    def micros(self, timestamp: Timestamp) -> int:
+        """A datetime with an offset, or epoch milliseconds."""
+        if isinstance(timestamp, datetime):
+            if timestamp.tzinfo is None:
+                raise ValueError("The timestamp needs an offset, such as Z or +02:00.")
+            return (timestamp - EPOCH) // MICROSECOND
+        return round(timestamp * 1000)
 
+    def answer(self, receipt: Receipt) -> tuple[int, str, bytes]:
+        counts = {
+            "accepted": receipt.accepted,
+            "duplicates": receipt.duplicates,
+            "updated": receipt.updated,
+            "rejected_count": receipt.rejected_count,
+            "rejected": receipt.rejected,
+        }
+        if receipt.rejected_count and not receipt.stored:
+            body = problem(400, "Every reading was rejected; nothing was stored.") | counts
+            return 400, CONTENT_TYPE, _encode(body)
+        return 207 if receipt.rejected_count else 201, "application/json", _encode(counts)
 
-def answer(receipt: Receipt) -> tuple[int, bytes]:
-    if not receipt.rejected_count:
-        status = 201
-    elif receipt.stored:
-        status = 207
-    else:
-        status = 400
-    body = {
-        "accepted": receipt.accepted,
-        "duplicates": receipt.duplicates,
-        "updated": receipt.updated,
-        "rejected_count": receipt.rejected_count,
-        "rejected": receipt.rejected,
-    }
-    if status == 400:
-        body = problem(400, "Every reading was rejected; nothing was stored.") | body
-    return status, _encode(body)
-
-
-def refusal(error: IngestError) -> bytes:
-    return _encode(problem(error.status, error.detail))
+    def refuse(self, error: IngestError) -> tuple[str, bytes]:
+        return CONTENT_TYPE, _encode(problem(error.status, error.detail))
 
 
 def _loads(body: bytes) -> Any:

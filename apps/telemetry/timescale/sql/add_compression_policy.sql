@@ -1,0 +1,1 @@
+SELECT add_compression_policy('telemetry', compress_after => $interval);

@@ -1,0 +1,1 @@
+SELECT add_retention_policy('$relation', drop_after => $interval);

@@ -1,0 +1,1 @@
+SELECT remove_compression_policy('telemetry', if_exists => true);
