@@ -2,6 +2,7 @@ from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.devices.models import Device, DeviceMetric
 
@@ -61,7 +62,7 @@ class Event(models.Model):
         help_text="Nobody, when the condition cleared by itself.",
     )
     dispatched_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = EventQuerySet.as_manager()
 
@@ -88,23 +89,26 @@ class Event(models.Model):
             models.Index(fields=["timestamp", "severity", "status"], name="idx_event_time_severity_status"),
             GinIndex(fields=["execution_results"], name="idx_event_exec_results_gin"),
             # The outbox.
-            models.Index(
-                fields=["created_at"], name="idx_event_undispatched", condition=Q(dispatched_at__isnull=True)
-            ),
+            models.Index(fields=["created_at"], name="idx_event_undispatched", condition=Q(dispatched_at__isnull=True)),
         ]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.message}"
 
+    @property
+    def rule_name(self) -> str:
+        """The rule's name, also when the rule is gone."""
+        if self.rule is not None:
+            return self.rule.name
+        return (self.metadata.get("rule") or {}).get("name", "")
+
 
 class EventComment(models.Model):
     id = models.BigAutoField(primary_key=True)
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="comments")
-    author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
-    )
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     body = models.TextField()
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         db_table = "event_comments"

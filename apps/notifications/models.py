@@ -29,7 +29,9 @@ class NotificationTemplate(models.Model):
     )
     subject_template = models.CharField(max_length=255, blank=True)
     message_template = models.TextField(
-        help_text="Placeholders such as {{ device.name }}, {{ reading.value }}, {{ rule.name }}, {{ event.severity }}."
+        help_text=(
+            "Placeholders such as {{ device.name }}, {{ reading.value }}, {{ rule.name }}, {{ event.severity }}."
+        )
     )
     recipients = models.JSONField(
         default=list,
@@ -126,9 +128,7 @@ class NotificationDelivery(models.Model):
         ]
         indexes = [
             models.Index(fields=["status", "priority", "created_at"], name="idx_notif_delivery_queue"),
-            models.Index(
-                fields=["status", "attempt_count", "last_attempt_at"], name="idx_notif_delivery_retry"
-            ),
+            models.Index(fields=["status", "attempt_count", "last_attempt_at"], name="idx_notif_delivery_retry"),
             # What a worker looks for.
             models.Index(
                 fields=["priority", "next_attempt_at"],

@@ -1,0 +1,70 @@
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.events.masking import masked
+from apps.events.models import Event, EventComment
+
+
+@extend_schema_field({"type": "array", "items": {"type": "object", "additionalProperties": True}})
+class ResultsField(serializers.JSONField):
+    """One entry per action of the rule, with what became of it; secrets are masked."""
+
+    def to_representation(self, value):
+        return masked(super().to_representation(value))
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class MetadataField(serializers.JSONField):
+    pass
+
+
+class EventSerializer(serializers.ModelSerializer):
+    rule_name = serializers.SerializerMethodField(help_text="Kept when the rule itself is deleted.")
+    device_name = serializers.CharField(source="device.name")
+    serial_number = serializers.CharField(source="device.serial_number")
+    metric = serializers.CharField(source="device_metric.metric.name", default=None, allow_null=True)
+    acknowledged_by_name = serializers.CharField(source="acknowledged_by.username", default=None, allow_null=True)
+    resolved_by_name = serializers.CharField(source="resolved_by.username", default=None, allow_null=True)
+    execution_results = ResultsField()
+    metadata = MetadataField()
+
+    class Meta:
+        model = Event
+        fields = [
+            "id",
+            "rule",
+            "rule_name",
+            "device",
+            "device_name",
+            "serial_number",
+            "device_metric",
+            "metric",
+            "reading_ts",
+            "timestamp",
+            "severity",
+            "message",
+            "status",
+            "execution_results",
+            "metadata",
+            "acknowledged_at",
+            "acknowledged_by",
+            "acknowledged_by_name",
+            "resolved_at",
+            "resolved_by",
+            "resolved_by_name",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+    def get_rule_name(self, event: Event) -> str:
+        return event.rule_name
+
+
+class CommentSerializer(serializers.ModelSerializer):
+    author_name = serializers.CharField(source="author.username", default=None, allow_null=True, read_only=True)
+    body = serializers.CharField(max_length=10_000)
+
+    class Meta:
+        model = EventComment
+        fields = ["id", "author", "author_name", "body", "created_at"]
+        read_only_fields = ["author", "created_at"]

@@ -1,0 +1,119 @@
+"""What a rule's actions do when an event opens. Each handler works inside the dispatch transaction.
+
+A handler gets the event, the action's index and entry, and the words for messages; it answers with the
+fields of the execution result, or raises `CannotDo` with the reason.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+
+from apps.devices import services as device_services
+from apps.devices.models import Device
+from apps.events.models import Event
+from apps.notifications import recipients, rendering
+from apps.notifications.models import NotificationDelivery, NotificationTemplate
+
+
+class CannotDo(Exception):
+    """The action is impossible as it is written; trying again would not help."""
+
+
+def perform(*, event: Event, index: int, context: dict, now: datetime) -> dict[str, Any]:
+    action = event.execution_results[index]
+    kind = action.get("type")
+    if kind in HANDLERS:
+        return HANDLERS[kind](event, index, action, context, now)
+    if "machine_id" in action:
+        return _command(event, index, action, context, now)
+    raise CannotDo(f"Unknown action {kind!r}: a notification, or an action with a machine_id.")
+
+
+def _notify(event: Event, index: int, action: dict, context: dict, now: datetime) -> dict[str, Any]:
+    """A delivery per recipient; the action's recipients take the place of the template's."""
+    template = _template(action, event)
+    entries = action.get("recipients") or (template.recipients if template else [])
+    good, refused = recipients.sort_out(entries)
+    if not good:
+        raise CannotDo("; ".join(refused.values()) or "There are no recipients.")
+    rendered = _render(template, context)
+    deliveries = [_delivery(event, index, template, recipient, rendered, now) for recipient in good]
+    NotificationDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+    result = {"status": "pending", "recipient_count": len(good), "sent_count": 0}
+    return result | ({"refused": list(refused.values())} if refused else {})
+
+
+def _template(action: dict, event: Event) -> NotificationTemplate | None:
+    """The template that the action names; None if it names none and the plain text will do."""
+    template_id = action.get("template_id")
+    if template_id is None:
+        return None
+    usable = NotificationTemplate.objects.visible_to(event.device.owner)
+    template = usable.filter(pk=template_id).first() if isinstance(template_id, int) else None
+    if template is None:
+        raise CannotDo(f"There is no template {template_id} that the device's owner may use.")
+    if not template.is_active:
+        raise CannotDo(f"Template {template_id} is not active.")
+    return template
+
+
+def _render(template: NotificationTemplate | None, context: dict) -> rendering.Rendered:
+    if template is None:
+        return rendering.plain_text(context)
+    subject, message = template.subject_template, template.message_template
+    return rendering.render(subject=subject, message=message, context=context)
+
+
+def _delivery(event, index, template, recipient, rendered, now) -> NotificationDelivery:
+    return NotificationDelivery(
+        event=event,
+        action_index=index,
+        template=template,
+        recipient_type=recipient["type"],
+        recipient_address=recipients.address_of(recipient),
+        recipient_name=recipient.get("name", ""),
+        rendered_subject=rendered.subject,
+        rendered_message=rendered.text,
+        error_message=rendered.error,
+        priority=template.priority if template else 1,
+        next_attempt_at=now,
+    )
+
+
+def _command(event: Event, index: int, action: dict, context: dict, now: datetime) -> dict[str, Any]:
+    """Queue a command, named like the action, for a machine of the same owner."""
+    machine = _machine(str(action["machine_id"]), event.device.owner_id)
+    params = action.get("params") or {}
+    expires_in = action.get("expires_in") or device_services.COMMAND_LIFETIME
+    if not isinstance(params, dict) or not isinstance(expires_in, int):
+        raise CannotDo("params must be an object and expires_in a number of seconds.")
+    try:
+        command = device_services.queue_command(
+            device=machine, name=action["type"], params=params, expires_in=expires_in, now=now
+        )
+    except ValidationError as error:
+        raise CannotDo("; ".join(error.messages)) from error
+    return {"status": "queued", "command_id": str(command.pk)}
+
+
+def _machine(machine_id: str, owner_id: int) -> Device:
+    named = Q(serial_number=machine_id)
+    if uuid := _uuid(machine_id):
+        named |= Q(pk=uuid)
+    machine = Device.objects.filter(named, owner=owner_id).first()
+    if machine is None:
+        raise CannotDo(f"The device's owner has no machine {machine_id!r}.")
+    return machine
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+HANDLERS = {"notification": _notify}

@@ -1,0 +1,9 @@
+from rest_framework.routers import SimpleRouter
+
+from apps.notifications.api.views import DeliveryViewSet, TemplateViewSet
+
+router = SimpleRouter(use_regex_path=False)
+router.register("notification-templates", TemplateViewSet, basename="notification-template")
+router.register("notification-deliveries", DeliveryViewSet, basename="notification-delivery")
+
+urlpatterns = router.urls

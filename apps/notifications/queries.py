@@ -1,0 +1,120 @@
+"""What is told and to whom, read from the rows."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.utils.crypto import salted_hmac
+
+from apps.events.models import Event
+from apps.notifications import recipients
+from apps.notifications.channels import Message
+from apps.notifications.models import NotificationDelivery, NotificationTemplate
+from apps.telemetry.models import Reading
+from apps.users.models import User
+
+CONTEXT_ROWS = ("rule", "device__device_type", "device__location", "device_metric__metric")
+
+
+def templates_for(user: User) -> QuerySet[NotificationTemplate]:
+    return NotificationTemplate.objects.visible_to(user).select_related("owner")
+
+
+def deliveries_for(user: User) -> QuerySet[NotificationDelivery]:
+    return NotificationDelivery.objects.visible_to(user)
+
+
+def undispatched_events(*, limit: int) -> list[int]:
+    """Events that nobody was told of yet, oldest first."""
+    waiting = Event.objects.filter(dispatched_at__isnull=True).order_by("created_at", "pk")
+    return list(waiting.values_list("pk", flat=True)[:limit])
+
+
+def lease() -> timedelta:
+    """How long a claim holds: longer than the slowest send, whose every step may take the whole timeout."""
+    return timedelta(seconds=12 * settings.NOTIFICATIONS["TIMEOUT"])
+
+
+def due(*, now: datetime) -> QuerySet[NotificationDelivery]:
+    """Deliveries to send now: their time has come, and no worker that may still be alive holds them."""
+    unclaimed = Q(claimed_at__isnull=True) | Q(claimed_at__lt=now - lease())
+    pending = NotificationDelivery.objects.filter(status=NotificationDelivery.Status.PENDING)
+    return pending.filter(unclaimed, next_attempt_at__lte=now)
+
+
+def next_due(*, now: datetime) -> int | None:
+    return due(now=now).order_by("priority", "next_attempt_at", "pk").values_list("pk", flat=True).first()
+
+
+def context_of(event: Event) -> dict[str, dict[str, Any]]:
+    """What a message can speak of: plain values in four groups, times as ISO 8601 text."""
+    device, rule = event.device, event.rule
+    return {
+        "event": {
+            "id": event.pk,
+            "severity": event.severity,
+            "status": event.status,
+            "message": event.message,
+            "timestamp": event.timestamp.isoformat(),
+            "url": f"{settings.PUBLIC_URL}/api/v1/events/{event.pk}/",
+        },
+        "rule": {
+            "id": str(rule.pk) if rule else None,
+            "name": event.rule_name,
+            "description": rule.description if rule else "",
+        },
+        "device": {
+            "id": str(device.pk),
+            "name": device.name,
+            "serial_number": device.serial_number,
+            "type": device.device_type.name,
+            "location": device.location.name if device.location else "",
+        },
+        "reading": _reading(event),
+    }
+
+
+def _reading(event: Event) -> dict[str, Any]:
+    """As the rule noted it when it decided; else as it is stored."""
+    blank = {"metric": "", "value": None, "unit": "", "timestamp": None}
+    if noted := event.metadata.get("reading"):
+        return blank | {key: noted[key] for key in blank if key in noted}
+    series = event.device_metric
+    if series is None:
+        return blank
+    stored = Reading.objects.filter(device_metric=series, ts=event.reading_ts).first()
+    return {
+        "metric": series.metric.name,
+        "value": stored.value if stored else None,
+        "unit": series.unit or series.metric.unit,
+        "timestamp": event.reading_ts.isoformat() if event.reading_ts else None,
+    }
+
+
+def message_of(delivery: NotificationDelivery) -> Message:
+    event = Event.objects.select_related(*CONTEXT_ROWS).get(pk=delivery.event_id)
+    texts = {"subject": delivery.rendered_subject, "message": delivery.rendered_message}
+    return Message(
+        key=f"{hub_id()}.{delivery.pk}",
+        delivery=str(delivery.pk),
+        address=delivery.recipient_address,
+        name=delivery.recipient_name,
+        subject=delivery.rendered_subject,
+        text=delivery.rendered_message,
+        secret=_secret(delivery, event),
+        payload={"delivery": delivery.pk, **context_of(event), **texts},
+    )
+
+
+def _secret(delivery: NotificationDelivery, event: Event) -> str:
+    """Looked up at every attempt, so that a secret can be changed while a message waits."""
+    action = event.execution_results[delivery.action_index : delivery.action_index + 1]
+    own = action[0].get("recipients") if action else None
+    shared = delivery.template.recipients if delivery.template else None
+    return recipients.secret_for(delivery.recipient_address, [*(own or []), *(shared or [])])
+
+
+def hub_id() -> str:
+    """Tells the messages of this hub from those of another, such as a copy made for tests."""
+    return salted_hmac("apps.notifications.hub_id", "", algorithm="sha256").hexdigest()[:16]
