@@ -7,6 +7,7 @@ from rest_framework.test import APIClient
 from apps.devices.tests.factories import DeviceFactory
 from apps.telemetry.ingest.http import service
 from apps.users.tests.factories import UserFactory
+from iot_hub.celery import app as celery_app
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,12 @@ def django_db_setup(django_db_setup, django_db_blocker):
     """The test database is a real TimescaleDB one, hypertable and all."""
     with django_db_blocker.unblock():
         call_command("setup_timescaledb", verbosity=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nudges_stay_here():
+    """What a test's own process nudges, nobody hears; tests with real workers start all processes themselves."""
+    celery_app.conf.broker_url = "memory://"
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.devices.models import Device, Metric
+from apps.events.masking import masked
 from apps.rules import conditions
 from apps.rules.models import Rule, RuleState
 
 
+@extend_schema_field(str)
 class MetricNameField(serializers.SlugRelatedField):
     """A metric by its name, whatever its case."""
 
@@ -64,6 +67,8 @@ class RuleSerializer(serializers.ModelSerializer):
         for action in actions:
             if not isinstance(action, dict) or not isinstance(action.get("type"), str):
                 raise serializers.ValidationError("An action is an object with a type.")
+            if masked(action) != action:
+                raise serializers.ValidationError("Secrets belong into a notification template, not into a rule.")
         return actions
 
     def validate(self, attrs):
