@@ -1,7 +1,7 @@
 """Errors as the API tells them: RFC 9457 problem details, one shape for every path.
 
-    {"type": "about:blank", "title": "Bad Request", "status": 400, "detail": "…",
-     "errors": [{"field": "name", "code": "required", "message": "This field is required."}]}
+{"type": "about:blank", "title": "Bad Request", "status": 400, "detail": "…",
+ "errors": [{"field": "name", "code": "required", "message": "This field is required."}]}
 """
 
 from http import HTTPStatus

@@ -4,6 +4,8 @@ from django.conf import settings
 from django.core.checks import Error, Warning, register
 from django.db import connection
 
+from iot_hub.demo import people
+
 
 @register()
 def secret_key(app_configs, **kwargs):
@@ -48,5 +50,26 @@ def timescaledb_available(app_configs, databases=None, **kwargs):
             "This PostgreSQL has no TimescaleDB.",
             hint="Install it and add timescaledb to shared_preload_libraries; then run setup_timescaledb.",
             id="iot_hub.W001",
+        )
+    ]
+
+
+@register("database")
+def demo_accounts(app_configs, databases=None, **kwargs):
+    """Their passwords stand in the documentation."""
+    if settings.ENABLE_SEED_DATA or not databases or "default" not in databases:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('users')")
+        if cursor.fetchone()[0] is None:  # before the first migration
+            return []
+        cursor.execute("SELECT count(*) FROM users WHERE username = ANY(%s)", [people.USERNAMES])
+        if not cursor.fetchone()[0]:
+            return []
+    return [
+        Warning(
+            "Demo data is switched off, but demo accounts with public passwords are there.",
+            hint="Take them away with manage.py seed_dev_data --remove.",
+            id="iot_hub.W002",
         )
     ]

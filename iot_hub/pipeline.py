@@ -1,9 +1,9 @@
 """The hand-overs between apps, on one screen. Receivers only nudge: what matters is already a row.
 
-    readings stored  →  rules are judged          (row: watched_batches)
-    events opened    →  notifications are queued  (row: events without dispatched_at)
-    metric bound     →  rules say whether they watch it
-    device deleted   →  its readings go with it
+readings stored  →  rules are judged          (row: watched_batches)
+events opened    →  notifications are queued  (row: events without dispatched_at)
+metric bound     →  rules say whether they watch it
+device deleted   →  its readings go with it
 """
 
 from apps.devices.signals import device_deleting, metrics_bound

@@ -23,10 +23,13 @@ SECRET_KEY = env("SECRET_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC_URL = env("PUBLIC_URL", default=f"http://127.0.0.1:{env('PORT', default='8000')}").rstrip("/")
+# Demo accounts with public passwords: switch it off wherever others can reach the hub.
+ENABLE_SEED_DATA = env.bool("ENABLE_SEED_DATA", default=True)
 
 INSTALLED_APPS = [
     "iot_hub",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -105,7 +108,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "socket_timeout": 5,
+    "socket_timeout": 2,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "max_retries": 1,
@@ -122,11 +125,13 @@ CELERY_BEAT_SCHEDULE = {
     "send-due-deliveries": {"task": "notifications.send_due", "schedule": 5.0},
     "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
     "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
+    "forget-expired-tokens": {"task": "users.forget_expired_tokens", "schedule": timedelta(days=1)},
 }
 
 # ---- people --------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "users.User"
+AUTHENTICATION_BACKENDS = ["iot_hub.demo.backend.Backend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -140,7 +145,18 @@ SIMPLE_JWT = {
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
     "UPDATE_LAST_LOGIN": True,
+    "USER_AUTHENTICATION_RULE": "iot_hub.demo.backend.may_log_in",
     "CHECK_REVOKE_TOKEN": True,
+}
+
+UNFOLD = {
+    "SITE_TITLE": "IoT Hub",
+    "SITE_HEADER": "IoT Hub",
+    "SITE_SUBHEADER": "Readings in, alerts out",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": True, "navigation": "iot_hub.admin_site.navigation"},
 }
 
 # ---- the API -------------------------------------------------------------------------------------
@@ -152,7 +168,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["iot_hub.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "iot_hub.pagination.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -165,10 +181,15 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Takes readings from devices, judges them by rules, remembers events, tells people and machines.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "iot_hub.schema.add_problems",
+    ],
 }
 
 # ---- telemetry -----------------------------------------------------------------------------------
@@ -182,15 +203,14 @@ TELEMETRY = {
     "AUTO_REGISTER": env.bool("TELEMETRY_AUTO_REGISTER", default=True),
     "MAX_BODY_BYTES": env.int("INGEST_MAX_BODY_BYTES", default=16 * 1024 * 1024),
     "MAX_QUEUED_READINGS": env.int("INGEST_MAX_QUEUED_READINGS", default=500_000),
+    "MAX_METRICS_PER_DEVICE": env.int("TELEMETRY_MAX_METRICS_PER_DEVICE", default=500),
     "MAX_FUTURE_SECONDS": env.int("INGEST_MAX_FUTURE_SECONDS", default=600),
 }
 
 # ---- telling people ------------------------------------------------------------------------------
 
 
-
 NOTIFICATIONS = {
-    "GROUP_WAIT": env.int("NOTIFICATION_GROUP_WAIT", default=0),
     "ALLOWED_PRIVATE_HOSTS": env.list("WEBHOOK_ALLOWED_PRIVATE_HOSTS", default=[]),
     "TIMEOUT": env.int("NOTIFICATION_TIMEOUT", default=10),
 }

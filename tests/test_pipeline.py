@@ -113,9 +113,7 @@ class Person:
         return self._ask("get", path)
 
     def _ask(self, method: str, path: str, **arguments) -> dict:
-        answer = requests.request(
-            method, f"{self.url}/{path}", headers=self._headers, timeout=10, **arguments
-        )
+        answer = requests.request(method, f"{self.url}/{path}", headers=self._headers, timeout=10, **arguments)
         assert answer.ok, answer.text
         return answer.json()
 

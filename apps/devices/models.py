@@ -10,15 +10,21 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 
+def lies_within_itself(node: models.Model) -> bool:
+    """Whether `node.parent` closes a circle, asked of the rows as they are now and not as they were loaded."""
+    above = node.parent_id
+    while above is not None and above != node.pk:
+        above = type(node).objects.values_list("parent_id", flat=True).filter(pk=above).first()
+    return above is not None
+
+
 class Location(models.Model):
     """A place; places form a tree (site, building, room)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
-    parent = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
-    )
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
     latitude = models.FloatField(null=True, blank=True, help_text="Degrees, WGS 84, −90 to 90.")
     longitude = models.FloatField(null=True, blank=True, help_text="Degrees, WGS 84, −180 to 180.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -41,11 +47,8 @@ class Location(models.Model):
         return self.name
 
     def clean(self):
-        above = self.parent
-        while above is not None:
-            if above.pk == self.pk:
-                raise ValidationError({"parent": "A location can't lie within itself."})
-            above = above.parent
+        if lies_within_itself(self):
+            raise ValidationError({"parent": "A location can't lie within itself."})
 
 
 class DeviceType(models.Model):
@@ -64,9 +67,7 @@ class DeviceType(models.Model):
         db_table = "device_types"
         constraints = [
             models.CheckConstraint(
-                condition=Q(metric_min__isnull=True)
-                | Q(metric_max__isnull=True)
-                | Q(metric_min__lte=F("metric_max")),
+                condition=Q(metric_min__isnull=True) | Q(metric_max__isnull=True) | Q(metric_min__lte=F("metric_max")),
                 name="ck_device_types_range",
                 violation_error_message="metric_min must not exceed metric_max.",
             )
@@ -123,15 +124,11 @@ class Device(models.Model):
     serial_number = models.CharField(max_length=255, unique=True)
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
-    device_type = models.ForeignKey(
-        DeviceType, on_delete=models.PROTECT, related_name="devices", db_index=False
-    )
+    device_type = models.ForeignKey(DeviceType, on_delete=models.PROTECT, related_name="devices", db_index=False)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="devices", db_index=False
     )
-    location = models.ForeignKey(
-        Location, on_delete=models.SET_NULL, null=True, blank=True, related_name="devices"
-    )
+    location = models.ForeignKey(Location, on_delete=models.SET_NULL, null=True, blank=True, related_name="devices")
     parent = models.ForeignKey(
         "self",
         on_delete=models.SET_NULL,
@@ -153,9 +150,7 @@ class Device(models.Model):
     class Meta:
         db_table = "devices"
         constraints = [
-            models.CheckConstraint(
-                condition=Q(status__in=["active", "inactive", "error"]), name="ck_devices_status"
-            ),
+            models.CheckConstraint(condition=Q(status__in=["active", "inactive", "error"]), name="ck_devices_status"),
             models.CheckConstraint(condition=~Q(parent=F("id")), name="ck_devices_parent"),
         ]
         indexes = [
@@ -167,6 +162,17 @@ class Device(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.serial_number})"
 
+    def clean(self):
+        """A gateway and what reports through it have one owner, and nothing reports through itself."""
+        if not isinstance(self.metadata, dict):
+            raise ValidationError({"metadata": "A JSON object is required."})
+        if Device.objects.filter(pk=self.parent_id).exclude(owner=self.owner_id).exists():
+            raise ValidationError({"parent": "The gateway has to be of the same owner."})
+        if lies_within_itself(self):
+            raise ValidationError({"parent": "A device can't report through itself."})
+        if not self._state.adding and self.children.exclude(owner=self.owner_id).exists():
+            raise ValidationError({"owner": "Other devices of the present owner report through this one."})
+
 
 class DeviceMetric(models.Model):
     """A series: one metric of one device. Unit and range override those of metric and device type."""
@@ -177,9 +183,7 @@ class DeviceMetric(models.Model):
     unit = models.CharField(max_length=50, blank=True)
     min_value = models.FloatField(null=True, blank=True)
     max_value = models.FloatField(null=True, blank=True)
-    is_watched = models.BooleanField(
-        default=False, editable=False, help_text="Some enabled rule judges this series."
-    )
+    is_watched = models.BooleanField(default=False, editable=False, help_text="Some enabled rule judges this series.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -191,9 +195,7 @@ class DeviceMetric(models.Model):
                 violation_error_message="This metric is already bound to the device.",
             ),
             models.CheckConstraint(
-                condition=Q(min_value__isnull=True)
-                | Q(max_value__isnull=True)
-                | Q(min_value__lte=F("max_value")),
+                condition=Q(min_value__isnull=True) | Q(max_value__isnull=True) | Q(min_value__lte=F("max_value")),
                 name="ck_device_metrics_range",
                 violation_error_message="min_value must not exceed max_value.",
             ),
@@ -239,9 +241,7 @@ class DeviceKey(models.Model):
 
     class Meta:
         db_table = "device_keys"
-        constraints = [
-            models.CheckConstraint(condition=Q(scope__in=["device", "owner"]), name="ck_device_keys_scope")
-        ]
+        constraints = [models.CheckConstraint(condition=Q(scope__in=["device", "owner"]), name="ck_device_keys_scope")]
 
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}".strip()

@@ -4,3 +4,6 @@ from django.dispatch import Signal
 
 # In the transaction that bound metrics to a device. Arguments: device_metric_ids (list of int).
 metrics_bound = Signal()
+
+# In the transaction that deletes a device, before its rows go. Arguments: device_metric_ids (list of int).
+device_deleting = Signal()

@@ -26,5 +26,5 @@ CREATE TRIGGER catalog_device_types AFTER UPDATE OF metric_name, metric_min, met
     ON device_types FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
 CREATE TRIGGER catalog_device_keys AFTER DELETE OR UPDATE OF revoked_at, expires_at, scope, device_id, owner_id
     ON device_keys FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
-CREATE TRIGGER catalog_users AFTER DELETE OR UPDATE OF is_active, role
+CREATE TRIGGER catalog_users AFTER DELETE OR UPDATE OF is_active, role, password
     ON users FOR EACH ROW EXECUTE FUNCTION note_catalog_change();

@@ -66,8 +66,16 @@ def test_new_rule_watches_the_series_it_judges(api, alex, document, device, temp
         ({"severity": "loud"}, "severity", "invalid_choice"),
         ({"condition": None}, "condition", "null"),
         ({"condition": "hot"}, "condition", "invalid"),
-        ({"condition": {"type": "threshold", "operator": "over", "threshold": 8}}, "condition.operator", "unknown_operator"),
-        ({"condition": {"type": "threshold", "operator": "eq", "threshold": "x"}}, "condition.threshold", "type_mismatch"),
+        (
+            {"condition": {"type": "threshold", "operator": "over", "threshold": 8}},
+            "condition.operator",
+            "unknown_operator",
+        ),
+        (
+            {"condition": {"type": "threshold", "operator": "eq", "threshold": "x"}},
+            "condition.threshold",
+            "type_mismatch",
+        ),
         ({"operator": "gt", "threshold": 80}, "condition", "invalid"),
         ({"action_config": {"type": "notification"}}, "action_config", "invalid"),
         ({"action_config": ["mail me"]}, "action_config", "invalid"),

@@ -87,9 +87,7 @@ class TestEvents:
         rule.device, rule.device_type = None, series.device.device_type
         rule.save()
         others = [
-            DeviceMetricFactory(
-                metric=rule.metric, device=DeviceFactory(owner=owner, device_type=rule.device_type)
-            )
+            DeviceMetricFactory(metric=rule.metric, device=DeviceFactory(owner=owner, device_type=rule.device_type))
             for owner in (alex, jordan)
         ]
         for one in (series, *others):

@@ -1,0 +1,1 @@
+from apps.devices.admin import catalog, device, keys  # noqa: F401 - importing registers

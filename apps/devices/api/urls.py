@@ -1,0 +1,22 @@
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from apps.devices.api import catalog, views
+
+router = SimpleRouter(use_regex_path=False)
+router.register("locations", catalog.LocationViewSet)
+router.register("metrics", catalog.MetricViewSet)
+router.register("device-types", catalog.DeviceTypeViewSet)
+router.register("devices", views.DeviceViewSet)
+
+many = {"get": "list", "post": "create"}
+binding = {"patch": "partial_update", "delete": "destroy"}
+
+urlpatterns = [
+    *router.urls,
+    path("devices/<uuid:device_id>/metrics/", views.BindingViewSet.as_view(many)),
+    path("devices/<uuid:device_id>/metrics/<int:binding_id>/", views.BindingViewSet.as_view(binding)),
+    path("devices/<uuid:device_id>/keys/", views.KeyViewSet.as_view(many)),
+    path("devices/<uuid:device_id>/keys/<int:key_id>/", views.KeyViewSet.as_view({"delete": "destroy"})),
+    path("devices/<uuid:device_id>/commands/", views.CommandViewSet.as_view(many)),
+]

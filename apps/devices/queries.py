@@ -1,0 +1,19 @@
+from django.db.models import QuerySet
+
+from apps.devices.models import DeviceMetric, Metric
+
+
+def metrics_by_name(names: list[str]) -> dict[str, Metric]:
+    """The metrics that exist, by the names as given. The database folds the case, as its unique index does."""
+    rows = Metric.objects.raw(
+        """
+        SELECT metrics.*, wanted.name AS wanted
+        FROM unnest(%s::text[]) AS wanted(name) JOIN metrics ON lower(metrics.name) = lower(wanted.name)
+        """,
+        [names],
+    )
+    return {metric.wanted: metric for metric in rows}
+
+
+def bindings_of(device) -> QuerySet[DeviceMetric]:
+    return DeviceMetric.objects.filter(device=device).select_related("metric")

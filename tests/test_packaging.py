@@ -1,0 +1,109 @@
+"""What can be checked of the packaging without a Docker engine: every file, variable and service it names exists."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+VARIABLE = re.compile(r"(?<!\$)\$\{?([A-Z][A-Z0-9_]*)")
+
+
+def bash_scripts() -> list[Path]:
+    candidates = [ROOT / "entrypoint.sh", *(ROOT / "scripts").rglob("*"), *(ROOT / ".ci").rglob("*")]
+    return sorted(path for path in candidates if path.is_file() and "bash" in path.read_text().partition("\n")[0])
+
+
+def instructions(name: str) -> list[list[str]]:
+    """The words after each Dockerfile instruction of that name."""
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    return [line.split()[1:] for line in lines if line.startswith(name + " ")]
+
+
+def volumes() -> list[tuple[str, str]]:
+    return [(name, mount) for name, service in SERVICES.items() for mount in service.get("volumes", [])]
+
+
+def test_compose_has_every_service():
+    assert set(SERVICES) == {"web", "worker", "beat", "db", "redis", "pgbouncer"}
+
+
+def test_compose_waits_only_for_services_that_tell_their_health():
+    for service in SERVICES.values():
+        for needed, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy"
+            # web's health check is the image's.
+            assert needed == "web" or "healthcheck" in SERVICES[needed]
+
+
+@pytest.mark.parametrize(("service", "mount"), volumes())
+def test_mounted_path_or_volume_exists(service, mount):
+    source = mount.split(":")[0]
+    assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+def test_compose_variables_are_documented():
+    used = set(VARIABLE.findall((ROOT / "docker-compose.yml").read_text()))
+    documented = set(re.findall(r"^#?\s*([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert used
+    assert used <= documented
+
+
+def test_compose_publishes_only_the_web_service():
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["web"]
+
+
+def test_compose_pins_the_database_to_the_community_image():
+    assert re.fullmatch(r"timescale/timescaledb:\d+\.\d+\.\d+-pg17", SERVICES["db"]["image"])
+
+
+def test_compose_pools_transactions_and_migrates_past_the_pooler():
+    environment = SERVICES["web"]["environment"]
+    assert SERVICES["pgbouncer"]["environment"]["POOL_MODE"] == "transaction"
+    assert "@pgbouncer:6432/" in environment["DATABASE_URL"]
+    assert environment["DISABLE_SERVER_SIDE_CURSORS"] == "true"
+    assert "@db:5432/" in environment["MIGRATION_DATABASE_URL"]
+
+
+def test_compose_and_procfile_start_what_the_entrypoint_knows():
+    known = set(re.findall(r"^(\w+)\(\) \{", (ROOT / "entrypoint.sh").read_text(), re.MULTILINE))
+    started = {name: SERVICES[name]["command"] for name in ("web", "worker", "beat")}
+    assert started == {name: [name] for name in started}
+    assert set(started) <= known
+    procfile = (ROOT / "Procfile").read_text().splitlines()
+    assert procfile == [f"{name}: ./entrypoint.sh {name}" for name in started]
+
+
+def test_everything_the_image_copies_exists_and_is_in_its_context():
+    allowed = [
+        line[1:].removesuffix("/**")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    for *sources, _target in instructions("COPY"):
+        for source in sources:
+            assert (ROOT / source).exists()
+            assert source in allowed
+
+
+def test_image_does_not_run_as_root():
+    users = instructions("USER")
+    assert users
+    assert users[-1] != ["root"]
+
+
+@pytest.mark.parametrize("path", bash_scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_bash_script_parses(path):
+    result = subprocess.run(["bash", "-n", path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["entrypoint.sh", ".ci/run", "scripts/run", "scripts/test", "scripts/check", "scripts/services"]
+)
+def test_program_may_be_executed(name):
+    assert (ROOT / name).stat().st_mode & 0o100
