@@ -60,6 +60,7 @@ RULES = [
         serial_number="VIB-SN-001",
         description="A bearing that shakes like this is about to go: the press is stopped at once.",
         actions=[{"type": "stop_machine", "machine_id": "M-123"}],
+        cooldown_minutes=1,  # so that a newcomer can see it again
     ),
     DemoRule(
         "Hot bearing",
