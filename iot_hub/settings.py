@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = BASE_DIR / ".local"
@@ -194,6 +195,21 @@ SPECTACULAR_SETTINGS = {
 
 # ---- telemetry -----------------------------------------------------------------------------------
 
+
+def _per_minute(name: str, default: str) -> int:
+    """A rate limit: a number, or `off`, which is kept as 0."""
+    text = env(name, default=default).strip().lower() or default
+    if text == "off":
+        return 0
+    if not text.isdecimal():
+        raise ImproperlyConfigured(f"{name} is off or a number per minute, not {text!r}.")
+    return int(text)
+
+
+# A key may send up to 10,000 messages a second: more than any device or gateway has to say, less than a process takes
+# in, so that one gone wild leaves room for the others.
+_KEY_MESSAGES = _per_minute("INGEST_RATE_LIMIT", "600000")
+
 TELEMETRY = {
     "CHUNK_INTERVAL": env("TELEMETRY_CHUNK_INTERVAL", default="7 days"),
     "COMPRESS_AFTER": env("TELEMETRY_COMPRESS_AFTER", default="30 days"),
@@ -205,6 +221,10 @@ TELEMETRY = {
     "MAX_QUEUED_READINGS": env.int("INGEST_MAX_QUEUED_READINGS", default=500_000),
     "MAX_METRICS_PER_DEVICE": env.int("TELEMETRY_MAX_METRICS_PER_DEVICE", default=500),
     "MAX_FUTURE_SECONDS": env.int("INGEST_MAX_FUTURE_SECONDS", default=600),
+    "KEY_MESSAGES_PER_MINUTE": _KEY_MESSAGES,
+    "KEY_READINGS_PER_MINUTE": _per_minute("INGEST_RATE_LIMIT_READINGS", "6000000" if _KEY_MESSAGES else "off"),
+    "OWNER_MESSAGES_PER_MINUTE": _per_minute("INGEST_OWNER_RATE_LIMIT", "off"),
+    "OWNER_READINGS_PER_MINUTE": _per_minute("INGEST_OWNER_RATE_LIMIT_READINGS", "off"),
 }
 
 # ---- telling people ------------------------------------------------------------------------------
@@ -247,6 +267,7 @@ DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default="IoT Hub <iot-hub@localho
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "iot_hub.formats"  # times that sort and that nobody misreads
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"

@@ -22,6 +22,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", RedirectView.as_view(pattern_name="docs")),
     path("api/v1/", include(v1)),
+    path("", include("apps.telemetry.api.influx_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     # The split view has no script within the page, so a strict Content-Security-Policy can stand.
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),

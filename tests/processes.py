@@ -1,4 +1,4 @@
-"""The hub's real processes (web, worker, beat) on the test database, started and killed as an operator could."""
+"""The hub's real processes (web, worker, beat), started and killed as an operator could."""
 
 import os
 import signal
@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class HubProcesses:
-    """`start("web")`, `kill("worker")`, … ; everything ends with `stop()`. Logs lie in `log_dir`."""
+    """`start("web")`, `kill("worker")`, … ; everything ends with `stop()`. Logs lie in `log_dir`.
+
+    They use the database and Redis of the tests unless `environment` names others.
+    """
 
     def __init__(self, log_dir: Path, **environment: str):
         self.port = free_port()
@@ -34,6 +37,18 @@ class HubProcesses:
             **environment,
         }
         self._running: dict[str, subprocess.Popen] = {}
+
+    def run(self, *command: str) -> None:
+        """`./entrypoint.sh prepare` or any other command, to its end."""
+        done = subprocess.run(
+            [ROOT / "entrypoint.sh", *command],
+            env=self._environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self, *names: str) -> None:
         for name in names:
@@ -52,6 +67,10 @@ class HubProcesses:
     def kill(self, name: str) -> None:
         """SIGKILL to the process and its children: nobody gets to clean up."""
         self._end(self._running.pop(name), signal.SIGKILL)
+
+    def ended(self) -> list[str]:
+        """Those that should run and don't."""
+        return [name for name, process in self._running.items() if process.poll() is not None]
 
     def stop(self) -> None:
         for process in self._running.values():

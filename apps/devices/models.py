@@ -141,6 +141,12 @@ class Device(models.Model):
     last_seen = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When telemetry last came in (server time)."
     )
+    clock_skew_ms = models.BigIntegerField(
+        null=True,
+        editable=False,
+        help_text="How far the device's clock runs ahead (negative: behind, or slow to send), as its messages tell.",
+    )
+    clock_skew_at = models.DateTimeField(null=True, editable=False)
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -233,6 +239,16 @@ class DeviceKey(models.Model):
     prefix = models.CharField(max_length=12, editable=False, help_text="How the key begins, to tell keys apart.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
+    messages_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Messages a minute that this key may send. Empty: as the hub is set up, 0: no limit.",
+    )
+    readings_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Readings a minute that this key may send. Empty: as the hub is set up, 0: no limit.",
+    )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -18,6 +18,8 @@ from apps.devices.signals import device_deleting, metrics_bound
 
 # How long caches of ingest may sleep and still learn of every change.
 CATALOG_CHANGES_KEPT = timedelta(days=1)
+KEY_OVERLAP = timedelta(days=1)
+KEY_OVERLAP_MAX = timedelta(days=365)
 COMMAND_LIFETIME = 3600
 COMMAND_LIFETIME_MAX = 30 * 24 * 3600
 
@@ -183,7 +185,14 @@ def _tell_deleting(device_metric_ids: list[int]) -> None:
 
 
 def issue_key(
-    *, device: Device, name: str = "", scope: str = "device", expires_at: datetime | None = None, now: datetime
+    *,
+    device: Device,
+    name: str = "",
+    scope: str = "device",
+    expires_at: datetime | None = None,
+    messages_per_minute: int | None = None,
+    readings_per_minute: int | None = None,
+    now: datetime,
 ) -> tuple[DeviceKey, str]:
     """A new key and its secret, which is kept nowhere. Other keys go on working, so keys can be rotated."""
     if expires_at is not None and expires_at <= now:
@@ -195,15 +204,69 @@ def issue_key(
         name=name,
         scope=scope,
         expires_at=expires_at,
+        messages_per_minute=messages_per_minute,
+        readings_per_minute=readings_per_minute,
         prefix=secret[: DeviceKey._meta.get_field("prefix").max_length],
         digest=DeviceKey.digest_of(secret),
     )
     return key, secret
 
 
+def rotate_key(
+    *, key: DeviceKey, overlap: timedelta, expires_at: datetime | None = None, now: datetime
+) -> tuple[DeviceKey, str]:
+    """A new key in the place of `key`, with its name, scope and limits. The old one goes on working for `overlap`,
+    but never beyond its own end. Raises ValidationError where it does not work any more.
+    """
+    with transaction.atomic():
+        key = DeviceKey.objects.select_for_update(of=["self"]).select_related("device").get(pk=key.pk)
+        if not DeviceKey.objects.usable(now=now).filter(pk=key.pk).exists():
+            raise ValidationError("This key does not work any more; issue a new one.", code="not_usable")
+        new, secret = issue_key(
+            device=key.device,
+            name=key.name,
+            scope=key.scope,
+            expires_at=expires_at,
+            messages_per_minute=key.messages_per_minute,
+            readings_per_minute=key.readings_per_minute,
+            now=now,
+        )
+        if key.expires_at is None or key.expires_at > now + overlap:
+            key.expires_at = now + overlap
+            key.save(update_fields=["expires_at"])
+    return new, secret
+
+
+def update_key(*, key: DeviceKey, **changes) -> DeviceKey:
+    """Its name and limits; scope and device are what the key is."""
+    with transaction.atomic():
+        _assign(key, changes)
+        key.save(update_fields=list(changes))
+    return key
+
+
 def revoke_key(*, key: DeviceKey, now: datetime) -> None:
     """Revoking again changes nothing."""
     DeviceKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now)
+
+
+def note_key_uses(*, uses: dict[int, datetime]) -> None:
+    """When keys were used, by their ids; only ever forward. A key that is being changed is left out: the next
+    use will tell, and nobody should wait here.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE device_keys SET last_used_at = used.at
+            FROM (
+                SELECT id, at FROM unnest(%s::bigint[], %s::timestamptz[]) AS noted (id, at) JOIN device_keys USING (id)
+                WHERE last_used_at IS NULL OR last_used_at < at
+                ORDER BY id FOR UPDATE OF device_keys SKIP LOCKED
+            ) AS used
+            WHERE device_keys.id = used.id
+            """,
+            [list(uses), list(uses.values())],
+        )
 
 
 # ---- commands ------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     fieldsets = [
         (None, {"fields": ["username", "email", "first_name", "last_name", "password"]}),
         ("Access", {"fields": ["role", "is_active"]}),
+        ("Rate limits", {"fields": ["messages_per_minute", "readings_per_minute"]}),
         ("Times", {"fields": ["last_login", "created_at", "updated_at"]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "role", "password1", "password2"]})]

@@ -18,6 +18,16 @@ class User(AbstractUser):
 
     email = models.EmailField(max_length=255)
     role = models.CharField(max_length=20, choices=Role, default=Role.CLIENT)
+    messages_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Messages a minute from all keys together. Empty: as the hub is set up, 0: no limit.",
+    )
+    readings_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Readings a minute from all keys together. Empty: as the hub is set up, 0: no limit.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -1,3 +1,4 @@
+from django import forms
 from django.contrib import admin, messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
@@ -6,6 +7,8 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from apps.devices import services
 from apps.devices.models import DeviceCommand, DeviceKey
@@ -18,6 +21,15 @@ def key_state(key: DeviceKey) -> str:
     if key.revoked_at is not None:
         return "Revoked"
     return "Expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "Active"
+
+
+class LimitsForm(BaseDialogForm):
+    messages_per_minute = forms.IntegerField(
+        required=False, min_value=0, max_value=2**31 - 1, widget=UnfoldAdminIntegerFieldWidget
+    )
+    readings_per_minute = forms.IntegerField(
+        required=False, min_value=0, max_value=2**31 - 1, widget=UnfoldAdminIntegerFieldWidget
+    )
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -45,10 +57,11 @@ class DeviceKeyAdmin(ReadOnlyAdmin):
     ordering = ["-created_at"]
     fieldsets = [
         (None, {"fields": ["begins_with", "state", "name", "device", "owner", "scope"]}),
+        ("Rate limits", {"fields": ["messages_per_minute", "readings_per_minute"]}),
         ("Times", {"fields": ["created_at", "last_used_at", "expires_at", "revoked_at"]}),
     ]
     actions = ["revoke_selected"]
-    actions_detail = ["revoke"]
+    actions_detail = ["set_limits", "revoke"]
 
     @display(description="Key", ordering="prefix")
     def begins_with(self, key):
@@ -86,6 +99,26 @@ class DeviceKeyAdmin(ReadOnlyAdmin):
         key = get_object_or_404(DeviceKey, pk=object_id)
         self._revoke(request, key)
         messages.success(request, f"The key {key.prefix}… is revoked.")
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:devices_devicekey_change", args=[key.pk])})
+
+    @action(
+        description="Set limits",
+        url_path="set-limits",
+        icon="speed",
+        permissions=["revoke"],
+        dialog={
+            "title": "What may this key send?",
+            "description": "Per minute. Empty: as the hub is set up, 0: no limit. It holds within seconds.",
+            "form_class": LimitsForm,
+            "form_submit_text": "Set",
+        },
+    )
+    def set_limits(self, request, form, object_id):
+        key = get_object_or_404(DeviceKey, pk=object_id)
+        limits = {name: form.cleaned_data[name] for name in ("messages_per_minute", "readings_per_minute")}
+        services.update_key(key=key, **limits)
+        self.log_change(request, key, f"Set the limits to {limits}.")
+        messages.success(request, f"The limits of the key {key.prefix}… are set.")
         return HttpResponse(headers={"HX-Redirect": reverse("admin:devices_devicekey_change", args=[key.pk])})
 
     def _revoke(self, request, key):

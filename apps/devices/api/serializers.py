@@ -1,7 +1,13 @@
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
-from apps.devices.api.fields import FiniteFloatField, OwnerField, VisibleDeviceField
+from apps.devices.api.fields import (
+    DurationField,
+    FiniteFloatField,
+    LimitField,
+    OwnerField,
+    VisibleDeviceField,
+)
 from apps.devices.models import (
     Device,
     DeviceCommand,
@@ -11,7 +17,7 @@ from apps.devices.models import (
     Location,
     Metric,
 )
-from apps.devices.services import COMMAND_LIFETIME, COMMAND_LIFETIME_MAX
+from apps.devices.services import COMMAND_LIFETIME, COMMAND_LIFETIME_MAX, KEY_OVERLAP, KEY_OVERLAP_MAX
 
 
 class LocationSerializer(serializers.ModelSerializer):
@@ -86,6 +92,7 @@ class DeviceSerializer(serializers.ModelSerializer):
             "parent",
             "status",
             "last_seen",
+            "clock_skew_ms",
             "metadata",
             "created_at",
             "updated_at",
@@ -117,6 +124,9 @@ class NewBindingSerializer(BindingSerializer):
 
 
 class KeySerializer(serializers.ModelSerializer):
+    messages_per_minute = LimitField(help_text="null: as the hub is set up; 0: no limit. Admins set it.")
+    readings_per_minute = LimitField(help_text="null: as the hub is set up; 0: no limit. Admins set it.")
+
     class Meta:
         model = DeviceKey
         fields = [
@@ -124,11 +134,27 @@ class KeySerializer(serializers.ModelSerializer):
             "name",
             "scope",
             "prefix",
+            "messages_per_minute",
+            "readings_per_minute",
             "expires_at",
             "revoked_at",
             "last_used_at",
             "created_at",
         ]
+
+
+class KeyChangeSerializer(KeySerializer):
+    class Meta(KeySerializer.Meta):
+        read_only_fields = ["scope", "expires_at"]
+
+
+class RotationSerializer(serializers.Serializer):
+    overlap = DurationField(
+        longest=KEY_OVERLAP_MAX,
+        default=KEY_OVERLAP,
+        help_text="How long the old key goes on working: seconds, or a text such as 30m, 24h, 7d. A day if left out.",
+    )
+    expires_at = serializers.DateTimeField(default=None, allow_null=True, help_text="The end of the new key.")
 
 
 class IssuedKeySerializer(KeySerializer):

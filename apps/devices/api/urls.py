@@ -10,6 +10,7 @@ router.register("device-types", catalog.DeviceTypeViewSet)
 router.register("devices", views.DeviceViewSet)
 
 many = {"get": "list", "post": "create"}
+key = {"patch": "partial_update", "delete": "destroy"}
 binding = {"patch": "partial_update", "delete": "destroy"}
 
 urlpatterns = [
@@ -17,6 +18,7 @@ urlpatterns = [
     path("devices/<uuid:device_id>/metrics/", views.BindingViewSet.as_view(many)),
     path("devices/<uuid:device_id>/metrics/<int:binding_id>/", views.BindingViewSet.as_view(binding)),
     path("devices/<uuid:device_id>/keys/", views.KeyViewSet.as_view(many)),
-    path("devices/<uuid:device_id>/keys/<int:key_id>/", views.KeyViewSet.as_view({"delete": "destroy"})),
+    path("devices/<uuid:device_id>/keys/<int:key_id>/", views.KeyViewSet.as_view(key)),
+    path("devices/<uuid:device_id>/keys/<int:key_id>/rotate/", views.KeyViewSet.as_view({"post": "rotate"})),
     path("devices/<uuid:device_id>/commands/", views.CommandViewSet.as_view(many)),
 ]

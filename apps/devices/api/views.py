@@ -81,10 +81,16 @@ class BindingViewSet(
 
 @extend_schema(tags=["devices"])
 class KeyViewSet(
-    OfDevice, mixins.ListModelMixin, mixins.CreateModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet
+    OfDevice,
+    mixins.ListModelMixin,
+    mixins.CreateModelMixin,
+    mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet,
 ):
     """What a device or gateway logs in with. Several work side by side, so that keys can be rotated."""
 
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     lookup_url_kwarg = "key_id"
     queryset = DeviceKey.objects.all()
     serializer_class = serializers.KeySerializer
@@ -92,16 +98,32 @@ class KeyViewSet(
     def get_queryset(self):
         return self.device.keys.all()
 
+    def get_serializer_class(self):
+        return serializers.KeyChangeSerializer if self.action == "partial_update" else self.serializer_class
+
     @extend_schema(responses={201: serializers.IssuedKeySerializer})
     def create(self, request, *args, **kwargs):
         """The answer shows the secret, as `key`, this once."""
         fields = _validated(serializers.KeySerializer, request)
-        key, secret = services.issue_key(device=self.device, now=timezone.now(), **fields)
-        return Response(self.get_serializer(key).data | {"key": secret}, status.HTTP_201_CREATED)
+        return self._issued(services.issue_key(device=self.device, now=timezone.now(), **fields))
+
+    @extend_schema(request=serializers.RotationSerializer, responses={201: serializers.IssuedKeySerializer})
+    def rotate(self, request, *args, **kwargs):
+        """A new key with the same name, scope and limits; the old one expires after the overlap."""
+        fields = _validated(serializers.RotationSerializer, request)
+        return self._issued(services.rotate_key(key=self.get_object(), now=timezone.now(), **fields))
+
+    def perform_update(self, serializer):
+        services.update_key(key=serializer.instance, **serializer.validated_data)
 
     def perform_destroy(self, key: DeviceKey):
         """Revokes: the row stays, to tell when."""
         services.revoke_key(key=key, now=timezone.now())
+
+    def _issued(self, issued: tuple[DeviceKey, str]) -> Response:
+        key, secret = issued
+        shown = serializers.KeySerializer(key, context=self.get_serializer_context()).data
+        return Response(shown | {"key": secret}, status.HTTP_201_CREATED)
 
 
 @extend_schema(tags=["devices"])
@@ -121,6 +143,6 @@ class CommandViewSet(OfDevice, mixins.ListModelMixin, mixins.CreateModelMixin, v
 
 
 def _validated(serializer_class, request) -> dict:
-    serializer = serializer_class(data=request.data)
+    serializer = serializer_class(data=request.data, context={"request": request})
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data

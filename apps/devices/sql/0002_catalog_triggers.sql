@@ -24,7 +24,8 @@ CREATE TRIGGER catalog_metrics AFTER UPDATE OF name, data_type
     ON metrics FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
 CREATE TRIGGER catalog_device_types AFTER UPDATE OF metric_name, metric_min, metric_max
     ON device_types FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
-CREATE TRIGGER catalog_device_keys AFTER DELETE OR UPDATE OF revoked_at, expires_at, scope, device_id, owner_id
+CREATE TRIGGER catalog_device_keys AFTER DELETE OR UPDATE OF revoked_at, expires_at, scope, device_id, owner_id,
+    messages_per_minute, readings_per_minute
     ON device_keys FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
-CREATE TRIGGER catalog_users AFTER DELETE OR UPDATE OF is_active, role, password
+CREATE TRIGGER catalog_users AFTER DELETE OR UPDATE OF is_active, role, password, messages_per_minute, readings_per_minute
     ON users FOR EACH ROW EXECUTE FUNCTION note_catalog_change();

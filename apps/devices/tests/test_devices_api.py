@@ -27,6 +27,7 @@ FIELDS = {
     "parent",
     "status",
     "last_seen",
+    "clock_skew_ms",
     "metadata",
     "created_at",
     "updated_at",

@@ -45,6 +45,13 @@ class SeriesQuerySerializer(serializers.Serializer):
         return attrs
 
 
+class LatestQuerySerializer(serializers.Serializer):
+    device = serializers.ListField(
+        child=serializers.CharField(), max_length=1000, default=list, help_text="Ids or serial numbers; all, if none."
+    )
+    metric = serializers.ListField(child=serializers.CharField(), max_length=100, default=list)
+
+
 class MessageSerializer(serializers.Serializer):
     """What a device sends; for the schema only, ingest has its own decoder."""
 

@@ -1,5 +1,8 @@
 from django.urls import path
 
-from apps.telemetry.api.views import TelemetryView
+from apps.telemetry.api.views import LatestView, TelemetryView
 
-urlpatterns = [path("telemetry/", TelemetryView.as_view(), name="telemetry")]
+urlpatterns = [
+    path("telemetry/", TelemetryView.as_view(), name="telemetry"),
+    path("telemetry/latest/", LatestView.as_view(), name="telemetry-latest"),
+]

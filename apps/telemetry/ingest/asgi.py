@@ -11,11 +11,18 @@ from django.db import close_old_connections
 from apps.telemetry.ingest.errors import IngestError, WouldBlock
 from apps.telemetry.ingest.formats import Format
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
-from apps.telemetry.ingest.http import Request, Response, refuse, service, too_large
+from apps.telemetry.ingest.formats.line_protocol import V1_UNITS, LineProtocol
+from apps.telemetry.ingest.http import Request, Response, authorization_of, refuse, service, too_large
 
 # The form of a path's bodies, from the parameters of the query.
-PATHS: dict[str, Callable[[dict], Format]] = {"/api/v1/telemetry/": lambda query: JSON}
+PATHS: dict[str, Callable[[dict], Format]] = {
+    "/api/v1/telemetry/": lambda query: JSON,
+    "/api/v2/write": lambda query: LineProtocol(query.get("precision", "")),
+    "/write": lambda query: LineProtocol(query.get("precision", ""), V1_UNITS),
+}
 JSON = JsonMessages()
+# Where the key may stand in the URL, which ends up in logs: only where clients can't do otherwise.
+KEY_IN_QUERY = {"/write"}
 
 # For requests that have to ask the database, and for bodies so large that decoding them would hold up others.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ingest")
@@ -44,7 +51,9 @@ async def _ingest(scope, receive, send, query: dict[str, str]) -> None:
         request = Request(
             format=form,
             body=body,
-            authorization=headers.get(b"authorization", ""),
+            authorization=authorization_of(
+                headers.get(b"authorization", ""), query if scope["path"] in KEY_IN_QUERY else {}
+            ),
             content_type=headers.get(b"content-type", ""),
             content_encoding=headers.get(b"content-encoding", ""),
             on_conflict=query.get("on_conflict", ""),
@@ -97,10 +106,11 @@ async def _read(receive, content_length: str) -> bytes | None:
 
 
 async def _send(send, response: Response) -> None:
-    headers = [
-        (b"content-type", response.content_type.encode()),
-        (b"content-length", str(len(response.body)).encode()),
-        *((name.lower().encode(), value.encode()) for name, value in response.headers.items()),
-    ]
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+    if response.status != 204:  # which has no body, nor anything that describes one
+        headers += [
+            (b"content-type", response.content_type.encode()),
+            (b"content-length", str(len(response.body)).encode()),
+        ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})

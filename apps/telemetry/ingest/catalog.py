@@ -8,7 +8,10 @@ missed whatever the order of commits.
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from math import inf
 from uuid import UUID
 from zlib import crc32
@@ -21,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 STALE_SECONDS = 4.0
+ASLEEP = timedelta(hours=1)
 MAX_DEVICES = 100_000
 MAX_LAYOUTS = 64
 
@@ -99,12 +103,20 @@ _LOAD = """
 """
 
 
+# `xid` is indexed; without `coalesce` a change of everything would be lost among the NULLs.
+_CHANGES = """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, now(),
+           (SELECT array_agg(DISTINCT coalesce(device_id::text, '')) FROM catalog_changes WHERE xid >= %s)
+"""
+
+
 class Catalog:
     def __init__(self):
         self._devices: dict[str, DeviceEntry] = {}
         self._serials: dict[UUID, str] = {}
         # Grows with every drop: what was read before a drop must not be kept after it.
         self._generation = 0
+        self._lock = threading.Lock()
 
     def get(self, serial_number: str) -> DeviceEntry | None:
         return self._devices.get(serial_number)
@@ -116,22 +128,25 @@ class Catalog:
             cursor.execute(_LOAD, [serial_numbers])
             rows = cursor.fetchall()
         loaded = _entries(rows)
-        if generation == self._generation:
-            self._keep(loaded)
+        with self._lock:
+            if generation == self._generation:
+                self._keep(loaded)
         return loaded
 
     def drop(self, device_id: UUID | None = None) -> None:
         """Forget one device, or everything."""
-        self._generation += 1
-        if device_id is None:
-            self._devices.clear()
-            self._serials.clear()
-        elif (serial_number := self._serials.pop(device_id, None)) is not None:
-            self._devices.pop(serial_number, None)
+        with self._lock:
+            self._generation += 1
+            if device_id is None:
+                self._devices.clear()
+                self._serials.clear()
+            elif (serial_number := self._serials.pop(device_id, None)) is not None:
+                self._devices.pop(serial_number, None)
 
     def _keep(self, loaded: dict[str, DeviceEntry]) -> None:
         if len(self._devices) + len(loaded) > MAX_DEVICES:
-            self.drop()
+            self._devices.clear()
+            self._serials.clear()
         for serial_number, entry in loaded.items():
             self._devices[serial_number] = entry
             self._serials[entry.id] = serial_number
@@ -150,11 +165,17 @@ def _entries(rows: list[tuple]) -> dict[str, DeviceEntry]:
 
 
 class ChangeWatcher:
-    """Polls `catalog_changes` in a daemon thread and tells `on_change(device_id | None)` of each."""
+    """Polls `catalog_changes` in a daemon thread.
 
-    def __init__(self, on_change):
+    `on_change` is told the ids of devices that changed, or None for everything. `every_second` is other work of
+    that thread's, for what must not be done while somebody waits.
+    """
+
+    def __init__(self, on_change: Callable[[set[UUID] | None], None], every_second: Callable[[], None]):
         self._on_change = on_change
-        self._xmin: int | None = None
+        self._every_second = every_second
+        self._xmin = 0
+        self._looked_at: datetime | None = None  # by the database's clock; None after a failure
         self._fresh_until = 0.0
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -164,37 +185,44 @@ class ChangeWatcher:
         """Whether caches may be trusted: someone looked for changes a moment ago."""
         return time.monotonic() < self._fresh_until
 
-    def ensure_running(self) -> None:
-        """Needs the database the first time: what is cached from now on is watched from now on."""
-        if self._thread is not None:
-            return
+    def refresh(self) -> None:
+        """Look here and now, whatever holds up the thread; if there is none (any more), start one."""
+        self.poll()
         with self._lock:
-            if self._thread is None:
-                self.poll()
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="catalog-watcher", daemon=True)
                 self._thread.start()
 
     def poll(self) -> None:
-        looked_at = time.monotonic()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, "
-                "  (SELECT array_agg(DISTINCT coalesce(device_id::text, '')) FROM catalog_changes WHERE xid >= %s)",
-                [self._xmin or 0],
-            )
-            xmin, changed = cursor.fetchone()
-        if self._xmin is not None:
-            for device_id in changed or ():
-                self._on_change(UUID(device_id) if device_id else None)
-        self._xmin = xmin
-        self._fresh_until = looked_at + STALE_SECONDS
+        began = time.monotonic()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_CHANGES, [self._xmin])
+                xmin, now, changed = cursor.fetchone()
+        except Exception:
+            self._looked_at = None
+            raise
+        if self._may_have_missed(xmin, now):
+            self._on_change(None)
+        elif changed:
+            self._on_change(None if "" in changed else {UUID(device_id) for device_id in changed})
+        self._xmin, self._looked_at = xmin, now
+        self._fresh_until = began + STALE_SECONDS
+
+    def _may_have_missed(self, xmin: int, now: datetime) -> bool:
+        """Changes are kept for a day only, a machine may sleep longer; and after a failure it may be another
+        database that answers: a standby, or one restored, whose transactions count from less.
+        """
+        return self._looked_at is None or now - self._looked_at > ASLEEP or xmin < self._xmin
 
     def _run(self) -> None:
         while True:
             time.sleep(POLL_SECONDS)
-            try:
-                self.poll()
-            except Exception as error:
-                # Caches go stale by themselves, and readings then wait for the database.
-                logger.warning("Looking for changes of devices failed: %s", error)
-                connection.close()
+            for work in (self.poll, self._every_second):
+                try:
+                    work()
+                except Exception as error:
+                    # Caches go stale by themselves, and readings then wait for the database.
+                    logger.warning("Watching for changes of devices failed: %s", error)
+                    with suppress(Exception):
+                        connection.close()

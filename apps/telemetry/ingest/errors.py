@@ -1,8 +1,10 @@
 """What an ingest request can come to, besides a receipt."""
 
+from typing import Any
+
 
 class IngestError(Exception):
-    """A request that is refused whole; nothing of it was stored."""
+    """A request that is refused whole; nothing of it was stored. `members` are further ones of a problem's body."""
 
     status = 400
 
@@ -10,6 +12,7 @@ class IngestError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
+        self.members: dict[str, Any] = {}
 
 
 class Malformed(IngestError):
@@ -30,6 +33,18 @@ class TooLarge(IngestError):
 
 class UnsupportedMedia(IngestError):
     status = 415
+
+
+class TooManyRequests(IngestError):
+    """More than a limit lets in. `of` is key, owner or account, `unit` messages or readings."""
+
+    status = 429
+
+    def __init__(self, *, of: str, unit: str, per_minute: int, retry_after: int):
+        super().__init__(
+            f"This {of} may send {per_minute} {unit} a minute. Come back in {retry_after} s.", retry_after=retry_after
+        )
+        self.members = {"limit": {"of": of, "unit": unit, "per_minute": per_minute}}
 
 
 class Busy(IngestError):

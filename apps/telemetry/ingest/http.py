@@ -6,8 +6,12 @@ response = pending.finish(receipt)         # with the writer's receipt, after th
 
 import time
 import zlib
+from base64 import b64decode
+from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -25,6 +29,9 @@ from apps.telemetry.ingest.errors import (
     WouldBlock,
 )
 from apps.telemetry.ingest.formats import Format
+from apps.telemetry.ingest.key_use import KeyUse
+from apps.telemetry.ingest.latest_values import LatestValues
+from apps.telemetry.ingest.limits import Charge, Limiter
 from apps.telemetry.ingest.nudges import Nudger
 from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.ingest.resolve import Resolver
@@ -45,6 +52,8 @@ class Request:
     content_type: str = ""
     content_encoding: str = ""
     on_conflict: str = ""
+    # Set when the rate limits have been paid: a request that is taken up again in a thread does not pay twice.
+    charge: Charge | None = None
 
 
 @dataclass(slots=True)
@@ -61,39 +70,47 @@ class Service:
     def __init__(self):
         self.catalog = Catalog()
         self.credentials = Credentials()
-        self.watcher = ChangeWatcher(self._forget)
+        self.limiter = Limiter()
+        self.key_use = KeyUse()
+        self.watcher = ChangeWatcher(self._forget, every_second=self.key_use.write)
         self.nudger = Nudger(lambda: watched_readings_stored.send_robust(sender=Service))
-        self.writer = Writer(on_watched=self.nudger.nudge)
+        self.latest_values = LatestValues()
+        self.writer = Writer(on_watched=self.nudger.nudge, on_stored=self.latest_values.offer)
 
     def start(self, request: Request, *, may_block: bool) -> Future:
         """A future of the Response. Raises WouldBlock where the database is needed and `may_block` is off."""
         try:
             batch = self._prepare(request, may_block)
             if not len(batch):
+                self._note_clocks(batch)
                 return _done(_receipt_response(request.format, batch.receipt))
             stored = self.writer.submit(batch)
         except IngestError as error:
-            return _done(refuse(request.format, error))
+            return _done(self._refused(request, error))
         except DatabaseError:
             away = Busy("The store is away; nothing was stored.", retry_after=2)
-            return _done(refuse(request.format, away))
-        return _mapped(stored, request.format)
+            return _done(self._refused(request, away))
+        return self._mapped(stored, request)
 
     def forget_everything(self) -> None:
         """For tests that empty the tables without triggers."""
         self._forget(None)
+        self.limiter.forget_everything()
 
     def _prepare(self, request: Request, may_block: bool) -> Batch:
         if not may_block and len(request.body) > INLINE_BODY_BYTES:
             raise WouldBlock
         now = time.time()
         credential = self._authenticate(request.authorization, now, may_block)
+        if request.charge is None:
+            self.limiter.check(credential.limits)
         overwrite = _overwrites(request)
         body = _decoded(request)
         batch = Batch(received_at=int(now * 1_000_000), overwrite=overwrite)
         messages = request.format.decode(body, batch.receipt)
         if not messages:
             raise Malformed("The body has no messages.")
+        self._charge(request, credential, messages, may_block)
         resolver = Resolver(
             self.catalog,
             credential,
@@ -104,26 +121,73 @@ class Service:
         resolver.resolve(messages, request.format.micros, batch)
         return batch
 
+    def _note_clocks(self, batch: Batch) -> None:
+        """A clock so wrong that every reading is rejected is the one that somebody has to hear of."""
+        if batch.heard:
+            with suppress(Busy):
+                self.writer.submit(batch)
+
     def _authenticate(self, authorization: str, now: float, may_block: bool) -> Credential:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() not in {"token", "bearer"} or not token.strip():
+        token = _token_of(authorization)
+        if not token:
             raise Unauthorized("Send a key: Authorization: Token <key>.")
-        token = token.strip()
-        if self.watcher.is_fresh and self.credentials.cached(token):
-            return self.credentials.get(token, now=now)
-        if not may_block:
-            raise WouldBlock
-        self.watcher.ensure_running()
-        self._retention()
-        return self.credentials.load(token, now=now)
+        if not self.watcher.is_fresh:
+            if not may_block:
+                raise WouldBlock
+            self.watcher.refresh()
+        credential = self.credentials.get(token, now=now)
+        if credential is None:
+            if not may_block:
+                raise WouldBlock
+            self._retention()
+            credential = self.credentials.load(token, now=now)
+        if credential.key_id is not None:
+            self.key_use.note(credential.key_id, now)
+        return credential
+
+    def _charge(self, request: Request, credential: Credential, messages: list, may_block: bool) -> None:
+        if request.charge is not None or not credential.limits:
+            return
+        readings = sum([len(message.metrics) for message in messages if message is not None])
+        charge = Charge(credential.limits, len(messages), readings)
+        self.limiter.take(charge, may_block=may_block)
+        request.charge = charge
 
     def _retention(self) -> int:
         """How far back readings are taken, in µs. The database reads the setting, as it does for the hypertable."""
         return micros_of(settings.TELEMETRY["RETENTION"] or FOR_EVER)
 
-    def _forget(self, device_id) -> None:
-        self.catalog.drop(device_id)
-        self.credentials.drop()
+    def _forget(self, device_ids: set[UUID] | None) -> None:
+        self.credentials.drop(device_ids)
+        for device_id in [None] if device_ids is None else device_ids:
+            self.catalog.drop(device_id)
+
+    def _refused(self, request: Request, error: IngestError) -> Response:
+        if isinstance(error, Busy) and request.charge is not None:
+            # It will come again, and should not pay for both.
+            self.limiter.give_back(request.charge)
+            request.charge = None
+        return refuse(request.format, error)
+
+    def _mapped(self, stored: Future, request: Request) -> Future:
+        answered: Future = Future()
+
+        def answer(done: Future) -> None:
+            error = done.exception()
+            if error is None:
+                answered.set_result(_receipt_response(request.format, done.result()))
+            elif isinstance(error, IngestError):
+                answered.set_result(self._refused(request, error))
+            else:
+                answered.set_exception(error)
+
+        stored.add_done_callback(answer)
+        return answered
+
+
+def authorization_of(header: str, query: Mapping[str, str]) -> str:
+    """For paths where clients of InfluxDB 1 may send their key in the URL, as the password `p`."""
+    return f"Token {query['p']}" if query.get("p") else header
 
 
 def refuse(form: Format, error: IngestError) -> Response:
@@ -141,26 +205,28 @@ def _receipt_response(form: Format, receipt: Receipt) -> Response:
     return Response(status, body, content_type)
 
 
-def _mapped(stored: Future, form: Format) -> Future:
-    answered: Future = Future()
-
-    def answer(done: Future) -> None:
-        error = done.exception()
-        if error is None:
-            answered.set_result(_receipt_response(form, done.result()))
-        elif isinstance(error, IngestError):
-            answered.set_result(refuse(form, error))
-        else:
-            answered.set_exception(error)
-
-    stored.add_done_callback(answer)
-    return answered
-
-
 def _done(response: Response) -> Future:
     future: Future = Future()
     future.set_result(response)
     return future
+
+
+def _token_of(authorization: str) -> str:
+    """Empty if there is none. Of HTTP Basic, as clients of InfluxDB 1 send it, the password; the user may be any."""
+    scheme, _, token = authorization.strip().partition(" ")
+    match scheme.lower():
+        case "token" | "bearer":
+            return token.strip()
+        case "basic":
+            return _password_of(token)
+    return ""
+
+
+def _password_of(credentials: str) -> str:
+    try:
+        return b64decode(credentials, validate=True).decode("latin-1").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _overwrites(request: Request) -> bool:
@@ -176,7 +242,7 @@ def _decoded(request: Request) -> bytes:
     if len(request.body) > limit:
         raise too_large()
     kind = request.content_type.partition(";")[0].strip().lower()
-    if kind and kind not in request.format.accepts:
+    if kind and request.format.accepts is not None and kind not in request.format.accepts:
         raise UnsupportedMedia(f"Send {sorted(request.format.accepts)[0]}, not {kind[:100]}.")
     encoding = request.content_encoding.strip().lower()
     if encoding in {"", "identity"}:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 
 class Nudger:
-    def __init__(self, tell: Callable[[], None]):
+    def __init__(self, tell: Callable[[], None], name: str = "telemetry-nudger"):
         self._tell = tell
+        self._name = name
         self._due = threading.Event()
         self._thread: threading.Thread | None = None
 
     def nudge(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="telemetry-nudger", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         self._due.set()
 

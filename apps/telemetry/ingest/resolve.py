@@ -6,7 +6,7 @@ from django.conf import settings
 
 from apps.devices import services as device_services
 from apps.devices.models import Device
-from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.batch import NO_LAG, Batch
 from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Layout, Series
 from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.errors import Forbidden, WouldBlock
@@ -18,6 +18,9 @@ MAX_TEXT = 4096
 MAX_METRIC_NAME = 100
 DATA_TYPES = {float: "numeric", int: "numeric", bool: "boolean", str: "str"}
 TYPE_NAMES = {"numeric": "numbers", "boolean": "true or false", "str": "texts"}
+
+# A time further off than this (µs) tells nothing about a clock.
+CENTURY = 100 * 365 * 86_400 * 1_000_000
 
 # Squares of larger values overflow, and with them the sums that rollups keep.
 LARGEST = 1e150
@@ -32,8 +35,10 @@ class Resolver:
         self._now = now
         self._may_block = may_block
         self._devices: dict[str, DeviceEntry | None] = {}
-        self._latest = now + settings.TELEMETRY["MAX_FUTURE_SECONDS"] * 1_000_000
-        self._earliest = earliest
+        # By serial number: a text is hashed once, an id with every look.
+        self._lags: dict[str, float] = {}
+        self._least_lag = -settings.TELEMETRY["MAX_FUTURE_SECONDS"] * 1_000_000
+        self._greatest_lag = now - earliest
 
     def resolve(self, messages: list, micros, batch: Batch) -> None:
         """Adds to `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
@@ -43,20 +48,23 @@ class Resolver:
         for index, message in enumerate(messages):
             if message is None:
                 continue
-            device = self._devices.get(message.serial_number or own)
+            serial = message.serial_number or own
+            device = self._devices.get(serial)
             fault = self._fault_of(message, device)
             if fault is None:
-                ts = self._now
-                if message.timestamp is not None:
-                    ts, fault = self._time_of(message.timestamp, micros)
+                if message.timestamp is None:
+                    ts = self._now
+                    self._lags.setdefault(serial, NO_LAG)
+                else:
+                    ts, fault = self._time_of(message.timestamp, micros, serial)
             if fault is not None:
                 for name in message.metrics or [None]:
                     batch.receipt.reject(index, name, *fault)
                 continue
             self._take(index, message, device, ts, batch)
+        batch.heard = [(self._devices[serial].id, lag) for serial, lag in self._lags.items()]
 
     def _take(self, index: int, message: Message, device: DeviceEntry, ts: int, batch: Batch) -> None:
-        batch.device_ids.add(device.id)
         quality = 1.0 if message.quality is None else message.quality
         layout = device.layout(tuple(message.metrics))
         if layout is None or not _take_numbers(layout, message.metrics.values(), ts, quality, batch):
@@ -77,20 +85,24 @@ class Resolver:
             return "invalid_value", "quality must be a number from 0 to 1."
         return None
 
-    def _time_of(self, timestamp, micros) -> tuple[int, tuple[str, str] | None]:
+    def _time_of(self, timestamp, micros, serial: str) -> tuple[int, tuple[str, str] | None]:
+        """As the device says, however its clock goes; how far off that is goes into `_lags`."""
         try:
             ts = micros(timestamp)
         except (ValueError, OverflowError) as error:
             return 0, ("invalid_timestamp", str(error))
-        if ts > self._latest:
+        lag = self._now - ts
+        if lag < self._lags.get(serial, NO_LAG) and -CENTURY < lag < CENTURY:
+            self._lags[serial] = lag
+        if self._least_lag <= lag <= self._greatest_lag:
+            return ts, None
+        if lag < 0:
             return ts, (
                 "timestamp_in_future",
                 "The timestamp lies too far in the future; check the device's clock.",
             )
-        if ts < self._earliest:
-            kept = settings.TELEMETRY["RETENTION"]
-            return ts, ("timestamp_too_old", f"The timestamp is older than readings are kept ({kept}).")
-        return ts, None
+        kept = settings.TELEMETRY["RETENTION"]
+        return ts, ("timestamp_too_old", f"The timestamp is older than readings are kept ({kept}).")
 
     def _find_devices(self, messages: list) -> None:
         own = self._credential.serial_number

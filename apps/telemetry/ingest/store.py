@@ -9,7 +9,6 @@ from io import BytesIO
 from itertools import chain, groupby
 from operator import itemgetter
 from struct import Struct
-from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -78,6 +77,9 @@ class Columns:
     numbers: np.ndarray
     others: list[Row]
 
+    def __len__(self) -> int:
+        return len(self.series) + len(self.others)
+
     @property
     def has_repeats(self) -> bool:
         """Whether two readings have one key. Those that are no numbers count as if they might."""
@@ -101,6 +103,21 @@ def columns_of(batches: list[Batch]) -> Columns:
         quality=np.fromiter(chain.from_iterable(batch.quality for batch in batches), np.float32)[order],
         numbers=np.fromiter(chain.from_iterable(batch.values for batch in batches), np.float64)[order],
         others=others,
+    )
+
+
+def columns_of_rows(rows: list[Row]) -> Columns:
+    """The same from rows; of equal keys the later one stays the later."""
+    rows = sorted(rows, key=itemgetter(0, 1))
+    numbers = [row for row in rows if type(row[2]) is float]
+    series, ts, values, quality, received_at = zip(*numbers, strict=True) if numbers else ((),) * 5
+    return Columns(
+        series=np.array(series, np.int32),
+        ts=np.array(ts, np.int64),
+        received_at=np.array(received_at, np.int64),
+        quality=np.array(quality, np.float32),
+        numbers=np.array(values, np.float64),
+        others=[row for row in rows if type(row[2]) is not float],
     )
 
 
@@ -145,21 +162,6 @@ def add_watched(cursor, watched: list[tuple]) -> None:
         _, series_ids, timestamps, values = zip(*group, strict=True)
         payloads.append((shard, msgspec.msgpack.encode((series_ids, timestamps, values))))
     execute_values(cursor, "INSERT INTO watched_batches (shard, payload) VALUES %s", payloads)
-
-
-def touch_devices(cursor, device_ids: list[UUID], seen_at: float) -> None:
-    """`last_seen` of devices, only ever forward. Sorted, so that two writers can't deadlock."""
-    cursor.execute(
-        """
-        UPDATE devices SET last_seen = to_timestamp(%(at)s)
-        WHERE id IN (
-            SELECT id FROM devices
-            WHERE id = ANY(%(ids)s::uuid[]) AND (last_seen IS NULL OR last_seen < to_timestamp(%(at)s))
-            ORDER BY id FOR UPDATE
-        )
-        """,
-        {"at": seen_at, "ids": [str(device_id) for device_id in device_ids]},
-    )
 
 
 def _fill_incoming(cursor, rows: list[Row]) -> None:

@@ -10,20 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from uuid import UUID
 
 import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from apps.telemetry.ingest import store
+from apps.telemetry.ingest import presence, store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
 
 logger = logging.getLogger(__name__)
 
 GROUP_READINGS = 50_000
-LAST_SEEN_SECONDS = 5.0
 RETRY_AFTER_SECONDS = 2
 
 _AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -31,24 +29,27 @@ _REFUSED = (DatabaseError, psycopg2.DatabaseError)
 
 
 class Writer:
-    """`submit` from any thread; `on_watched` is called after commits of readings that rules watch."""
+    """`submit` from any thread. After a commit `on_stored` is given what was stored, in the order of commits, and
+    `on_watched` is called where rules watch some of it. Neither may wait for anything.
+    """
 
-    def __init__(self, on_watched: Callable[[], None]):
+    def __init__(self, on_watched: Callable[[], None], on_stored: Callable[[store.Columns | list[store.Row]], None]):
         self._on_watched = on_watched
+        self._on_stored = on_stored
         self._waiting: deque[tuple[Batch, Future]] = deque()
         self._queued = 0
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._seen: dict[UUID, float] = {}
+        self._presence = presence.Presence()
 
     def submit(self, batch: Batch) -> Future:
         """A future of the batch's receipt. It fails with Busy when the store is behind or away."""
         future: Future = Future()
         with self._wake:
-            if self._queued and self._queued + len(batch) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
+            if self._queued and self._queued + _weight(batch) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
                 raise Busy("The store is behind; nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
             self._waiting.append((batch, future))
-            self._queued += len(batch)
+            self._queued += _weight(batch)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="telemetry-writer", daemon=True)
                 self._thread.start()
@@ -78,7 +79,7 @@ class Writer:
             group, readings = [], 0
             while self._waiting and (not group or readings < GROUP_READINGS):
                 group.append(self._waiting.popleft())
-                readings += len(group[-1][0])
+                readings += _weight(group[-1][0])
             self._queued -= readings
         return group
 
@@ -86,7 +87,7 @@ class Writer:
         """Every future of the group gets a result, whatever happens."""
         batches = [batch for batch, _ in group]
         try:
-            self._commit(batches)
+            stored = self._commit(batches)
         except _REFUSED + _AWAY as error:
             self._store_failed(group, error)
             return
@@ -98,6 +99,8 @@ class Writer:
             future.set_result(batch.receipt)
         if any(batch.watched for batch in batches):
             self._on_watched()
+        if len(stored):
+            self._on_stored(stored)
 
     def _store_failed(self, group: list[tuple[Batch, Future]], error: Exception) -> None:
         if isinstance(error, _AWAY):
@@ -112,48 +115,42 @@ class Writer:
             logger.error("The store refused a batch: %s", error)
             _fail(group, IngestError(f"The store refused the readings: {error}"))
 
-    def _commit(self, batches: list[Batch]) -> None:
+    def _commit(self, batches: list[Batch]) -> store.Columns | list[store.Row]:
         try:
-            self._commit_once(batches)
+            return self._commit_once(batches)
         except _AWAY:
             # The connection may have died while idle. Storing again is safe: what is there is not stored twice.
             connection.close()
-            self._commit_once(batches)
+            return self._commit_once(batches)
 
-    def _commit_once(self, batches: list[Batch]) -> None:
+    def _commit_once(self, batches: list[Batch]) -> store.Columns | list[store.Row]:
+        """What was stored, in the order in which it counts."""
         columns = store.columns_of(batches)
         if not columns.has_repeats:
             try:
                 with transaction.atomic():
                     self._finish(batches, _copy_all(batches, columns))
-                return
+                return columns
             except psycopg2.errors.UniqueViolation:
                 pass  # some are there already: now it has to be found out which
         with transaction.atomic():
-            stored = _insert_new([batch for batch in batches if not batch.overwrite])
-            stored += _upsert([batch for batch in batches if batch.overwrite])
-            self._finish(batches, stored)
+            inserted, watched = _insert_new([batch for batch in batches if not batch.overwrite])
+            written, also_watched = _upsert([batch for batch in batches if batch.overwrite])
+            self._finish(batches, watched + also_watched)
+        return inserted + written
 
     def _finish(self, batches: list[Batch], watched: list[tuple]) -> None:
         """What has to be true together with the readings."""
         with connection.cursor() as cursor:
             if watched:
                 store.add_watched(cursor.cursor, watched)
-            if device_ids := self._due_for_last_seen(batches):
-                store.touch_devices(cursor, device_ids, time.time())
+            if heard := self._presence.due(batches, time.monotonic()):
+                presence.write(cursor, heard, time.time())
 
-    def _due_for_last_seen(self, batches: list[Batch]) -> list[UUID]:
-        """Devices whose `last_seen` is more than a few seconds behind: not every reading writes their row."""
-        now = time.monotonic()
-        due = [
-            device_id
-            for device_id in set().union(*(batch.device_ids for batch in batches))
-            if now - self._seen.get(device_id, -LAST_SEEN_SECONDS) >= LAST_SEEN_SECONDS
-        ]
-        if len(self._seen) > 100_000:
-            self._seen.clear()
-        self._seen.update(dict.fromkeys(due, now))
-        return due
+
+def _weight(batch: Batch) -> int:
+    """A batch that only tells of its devices takes its place too."""
+    return len(batch) or 1
 
 
 def _fail(group: list[tuple[Batch, Future]], error: Exception) -> None:
@@ -170,11 +167,13 @@ def _copy_all(batches: list[Batch], columns: store.Columns) -> list[tuple]:
     return [watched for batch in batches for watched in batch.watched]
 
 
-def _insert_new(batches: list[Batch]) -> list[tuple]:
-    """Some rows are there already, or twice in the group: the first one counts, the others are duplicates."""
+def _insert_new(batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
+    """Some rows are there already, or twice in the group: the first one counts, the others are duplicates.
+    Returns what was stored, and the watched readings of it.
+    """
     rows, owners = _distinct(batches, keep_last=False)
     if not rows:
-        return []
+        return [], []
     with connection.cursor() as cursor:
         stored = store.insert_new(cursor.cursor, rows)
     watched = []
@@ -183,14 +182,14 @@ def _insert_new(batches: list[Batch]) -> list[tuple]:
         batch.receipt.accepted = len(keys)
         batch.receipt.duplicates = len(batch) - len(keys)
         watched += _watched_of(batch, keys)
-    return watched
+    return [row for seq, row in enumerate(rows) if seq in stored], watched
 
 
-def _upsert(batches: list[Batch]) -> list[tuple]:
-    """The last of equals counts; whatever was there before counts as updated."""
+def _upsert(batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
+    """The last of equals counts; whatever was there before counts as updated. Returns the same."""
     rows, owners = _distinct(batches, keep_last=True)
     if not rows:
-        return []
+        return [], []
     with connection.cursor() as cursor:
         known = store.upsert(cursor.cursor, rows)
     watched = []
@@ -198,7 +197,7 @@ def _upsert(batches: list[Batch]) -> list[tuple]:
         batch.receipt.accepted = sum(seq not in known for seq in own.values())
         batch.receipt.updated = len(batch) - batch.receipt.accepted
         watched += _watched_of(batch, own.keys())
-    return watched
+    return rows, watched
 
 
 def _distinct(batches: list[Batch], *, keep_last: bool) -> tuple[list[store.Row], list[int]]:

@@ -1,4 +1,6 @@
 import json
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -6,6 +8,8 @@ from django.test import Client
 from apps.devices.models import DeviceKey
 from apps.devices.tests.factories import DeviceKeyFactory
 from apps.telemetry.models import Reading
+
+NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture
@@ -30,6 +34,30 @@ def post(ingesting, key):
         return Client().post(f"/api/v1/telemetry/{query}", body, content_type=content_type, headers=headers)
 
     return send
+
+
+@pytest.fixture
+def latest(api, alex):
+    """What alex, or another user, is answered: `latest(device="VIB-SN-001")`."""
+
+    def get(user=alex, **query) -> list[dict]:
+        answer = api(user).get(f"/api/v1/telemetry/latest/?{urlencode(query, doseq=True)}")
+        assert answer.status_code == 200, answer.content
+        return answer.json()["results"]
+
+    return get
+
+
+@pytest.fixture
+def value(latest):
+    """The newest value of the device's vibration."""
+    return lambda: latest(device="VIB-SN-001", metric="vibration")[0]["value"]
+
+
+def at(seconds: float, value=None, **fields) -> dict:
+    """A message of so many seconds before NOW."""
+    when = NOW - timedelta(seconds=seconds)
+    return {"timestamp": when.isoformat(), "metrics": {"vibration": seconds if value is None else value}} | fields
 
 
 def issue(device, **fields) -> str:

@@ -26,6 +26,8 @@ class UserSerializer(serializers.ModelSerializer):
             "last_name",
             "role",
             "is_active",
+            "messages_per_minute",
+            "readings_per_minute",
             "password",
             "last_login",
             "created_at",
@@ -50,7 +52,14 @@ class NewUserSerializer(UserSerializer):
 
 class MeSerializer(UserSerializer):
     class Meta(UserSerializer.Meta):
-        read_only_fields = ["username", "role", "is_active", "last_login"]
+        read_only_fields = [
+            "username",
+            "role",
+            "is_active",
+            "messages_per_minute",
+            "readings_per_minute",
+            "last_login",
+        ]
 
 
 class RefreshSerializer(TokenRefreshSerializer):

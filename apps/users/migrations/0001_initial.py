@@ -31,6 +31,8 @@ class Migration(migrations.Migration):
                 ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
                 ('email', models.EmailField(max_length=255)),
                 ('role', models.CharField(choices=[('admin', 'Admin'), ('client', 'Client')], default='client', max_length=20)),
+                ('messages_per_minute', models.PositiveIntegerField(blank=True, help_text='Messages a minute from all keys together. Empty: as the hub is set up, 0: no limit.', null=True)),
+                ('readings_per_minute', models.PositiveIntegerField(blank=True, help_text='Readings a minute from all keys together. Empty: as the hub is set up, 0: no limit.', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),

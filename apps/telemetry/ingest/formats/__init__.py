@@ -20,7 +20,7 @@ class Message(Protocol):
 
 
 class Format(Protocol):
-    accepts: frozenset[str]  # content types, in lower case
+    accepts: frozenset[str] | None  # content types, in lower case; None takes any
     overwrites: bool | None  # whether repeats replace; None leaves it to the request
 
     def decode(self, body: bytes, receipt: Receipt) -> list[Message | None]:

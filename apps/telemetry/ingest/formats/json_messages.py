@@ -72,7 +72,7 @@ class JsonMessages:
         return 207 if receipt.rejected_count else 201, "application/json", _encode(counts)
 
     def refuse(self, error: IngestError) -> tuple[str, bytes]:
-        return CONTENT_TYPE, _encode(problem(error.status, error.detail))
+        return CONTENT_TYPE, _encode(problem(error.status, error.detail) | error.members)
 
 
 def _loads(body: bytes) -> Any:
