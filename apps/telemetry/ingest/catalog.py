@@ -216,13 +216,23 @@ class ChangeWatcher:
         return self._looked_at is None or now - self._looked_at > ASLEEP or xmin < self._xmin
 
     def _run(self) -> None:
+        was_well = True
         while True:
             time.sleep(POLL_SECONDS)
-            for work in (self.poll, self._every_second):
-                try:
-                    work()
-                except Exception as error:
-                    # Caches go stale by themselves, and readings then wait for the database.
-                    logger.warning("Watching for changes of devices failed: %s", error)
-                    with suppress(Exception):
-                        connection.close()
+            is_well = all([self._attempt(work, tell=was_well) for work in (self.poll, self._every_second)])
+            if is_well and not was_well:
+                logger.warning("Changes of devices are watched again")
+            was_well = is_well
+
+    @staticmethod
+    def _attempt(work: Callable[[], None], *, tell: bool) -> bool:
+        """A failure is told when an outage begins. Caches go stale by themselves, and readings then wait."""
+        try:
+            work()
+        except Exception as error:
+            if tell:
+                logger.warning("Watching for changes of devices failed: %s", error)
+            with suppress(Exception):
+                connection.close()
+            return False
+        return True

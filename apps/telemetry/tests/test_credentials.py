@@ -64,7 +64,7 @@ class TestCache:
             Credentials().get("x" * 5000, now=time.time())
 
     def test_key_ends_when_it_expires_although_it_is_cached(self, device):
-        now = time.time()
+        now = float(int(time.time()))
         cache = Credentials()
         key = issue(device, expires_at=credentials.datetime.fromtimestamp(now + 60, credentials.UTC))
         cache.load(key, now=now)
