@@ -1,5 +1,5 @@
 -- Tells the caches of the ingest processes what changed, whoever changed it (API, admin, psql).
--- New rows need no notice: what a cache does not know it looks up. Columns that change all the time
+-- New devices and keys need no notice: what a cache does not know it looks up. Columns that change all the time
 -- (last_seen, last_used_at) don't count.
 
 CREATE FUNCTION note_catalog_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -9,7 +9,7 @@ BEGIN
     IF TG_TABLE_NAME = 'devices' THEN
         device := OLD.id;
     ELSIF TG_TABLE_NAME = 'device_metrics' THEN
-        device := OLD.device_id;
+        device := coalesce(NEW.device_id, OLD.device_id);
     END IF;
     INSERT INTO catalog_changes (xid, device_id, changed_at)
     VALUES (pg_current_xact_id()::text::bigint, device, now());
@@ -18,7 +18,7 @@ END $$;
 
 CREATE TRIGGER catalog_devices AFTER DELETE OR UPDATE OF serial_number, owner_id, status, device_type_id
     ON devices FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
-CREATE TRIGGER catalog_device_metrics AFTER DELETE OR UPDATE OF metric_id, min_value, max_value, is_watched
+CREATE TRIGGER catalog_device_metrics AFTER INSERT OR DELETE OR UPDATE OF metric_id, min_value, max_value, is_watched
     ON device_metrics FOR EACH ROW EXECUTE FUNCTION note_catalog_change();
 CREATE TRIGGER catalog_metrics AFTER UPDATE OF name, data_type
     ON metrics FOR EACH ROW EXECUTE FUNCTION note_catalog_change();

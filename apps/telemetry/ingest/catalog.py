@@ -60,17 +60,20 @@ class DeviceEntry:
     owner_id: int
     is_active: bool
     series: dict[str, Series] = field(default_factory=dict)
-    _layouts: dict[tuple[str, ...], Layout | None] = field(default_factory=dict)
+    _layouts: dict[tuple[str, ...], Layout] = field(default_factory=dict)
+
+    def known_layout(self, names: tuple[str, ...]) -> Layout | None:
+        """Devices send the same metrics again and again: their layout is worked out once."""
+        return self._layouts.get(names)
 
     def layout(self, names: tuple[str, ...]) -> Layout | None:
-        """Devices send the same metrics again and again: worked out once, None where it has to be value by value."""
-        try:
-            return self._layouts[names]
-        except KeyError:
+        """None where it has to be value by value: some metric is new or no number."""
+        layout = _layout([self.find(name) for name in names])
+        if layout is not None:
             if len(self._layouts) >= MAX_LAYOUTS:
                 self._layouts.clear()
-            found = self._layouts[names] = _layout([self.find(name) for name in names])
-            return found
+            self._layouts[names] = layout
+        return layout
 
     def find(self, name: str) -> Series | None:
         """Names match whatever their case; a spelling once seen is found at once the next time."""

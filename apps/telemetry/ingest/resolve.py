@@ -43,32 +43,25 @@ class Resolver:
     def resolve(self, messages: list, micros, batch: Batch) -> None:
         """Adds to `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
         self._find_devices(messages)
-        self._bind_new_metrics(messages)
         own = self._credential.serial_number
-        for index, message in enumerate(messages):
+        for index, (message, (device, layout)) in enumerate(zip(messages, self._look_up(messages), strict=True)):
             if message is None:
                 continue
-            serial = message.serial_number or own
-            device = self._devices.get(serial)
             fault = self._fault_of(message, device)
             if fault is None:
                 if message.timestamp is None:
                     ts = self._now
-                    self._lags.setdefault(serial, NO_LAG)
+                    self._lags.setdefault(device.serial_number, NO_LAG)
                 else:
-                    ts, fault = self._time_of(message.timestamp, micros, serial)
+                    ts, fault = self._time_of(message.timestamp, micros, message.serial_number or own)
             if fault is not None:
                 for name in message.metrics or [None]:
                     batch.receipt.reject(index, name, *fault)
                 continue
-            self._take(index, message, device, ts, batch)
+            quality = 1.0 if message.quality is None else message.quality
+            if layout is None or not _take_numbers(layout, message.metrics.values(), ts, quality, batch):
+                _take_each(index, message.metrics, device, ts, quality, batch)
         batch.heard = [(self._devices[serial].id, lag) for serial, lag in self._lags.items()]
-
-    def _take(self, index: int, message: Message, device: DeviceEntry, ts: int, batch: Batch) -> None:
-        quality = 1.0 if message.quality is None else message.quality
-        layout = device.layout(tuple(message.metrics))
-        if layout is None or not _take_numbers(layout, message.metrics.values(), ts, quality, batch):
-            _take_each(index, message.metrics, device, ts, quality, batch)
 
     def _fault_of(self, message, device: DeviceEntry | None) -> tuple[str, str] | None:
         if device is None or (self._credential.owner_id not in (None, device.owner_id)):
@@ -119,23 +112,34 @@ class Resolver:
             self._need_database()
             self._devices |= self._catalog.load(missing)
 
-    def _bind_new_metrics(self, messages: list) -> None:
-        """Metrics seen for the first time are bound to their device, with the type of their first value."""
-        if not settings.TELEMETRY["AUTO_REGISTER"]:
-            return
-        wanted: dict[str, dict[str, str]] = {}
+    def _look_up(self, messages: list, *, may_bind: bool = True) -> list[tuple[DeviceEntry | None, Layout | None]]:
+        """Device and layout of each message. Metrics seen for the first time are bound to their device on the way."""
+        found = []
+        new: dict[str, dict[str, str]] = {}
+        own = self._credential.serial_number
         for message in messages:
-            if message is None:
-                continue
-            device = self._devices.get(message.serial_number or self._credential.serial_number)
-            if device is None or self._fault_of(message, device) is not None:
-                continue
-            for name, value in message.metrics.items():
-                if device.find(name) is None and value is not None and _is_name(name):
-                    wanted.setdefault(device.serial_number, {}).setdefault(name.strip(), DATA_TYPES[type(value)])
-        if wanted:
-            self._need_database()
-            self._bind(wanted)
+            device = None if message is None else self._devices.get(message.serial_number or own)
+            layout = None
+            if device is not None:
+                names = tuple(message.metrics)
+                layout = device.known_layout(names)
+                if layout is None:
+                    self._note_new(message, device, new)
+                    layout = device.layout(names)
+            found.append((device, layout))
+        if not new or not may_bind or not settings.TELEMETRY["AUTO_REGISTER"]:
+            return found
+        self._need_database()
+        self._bind(new)
+        return self._look_up(messages, may_bind=False)
+
+    def _note_new(self, message: Message, device: DeviceEntry, new: dict[str, dict[str, str]]) -> None:
+        """Metrics that the device has not sent before, with the type of their first value."""
+        if self._fault_of(message, device) is not None:
+            return
+        for name, value in message.metrics.items():
+            if device.find(name) is None and value is not None and _is_name(name):
+                new.setdefault(device.serial_number, {}).setdefault(name.strip(), DATA_TYPES[type(value)])
 
     def _bind(self, wanted: dict[str, dict[str, str]]) -> None:
         limit = settings.TELEMETRY["MAX_METRICS_PER_DEVICE"]

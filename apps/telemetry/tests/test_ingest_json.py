@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from apps.devices.models import Device, DeviceKey, DeviceMetric, Metric
-from apps.devices.tests.factories import DeviceFactory, MetricFactory
+from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, MetricFactory
 from apps.telemetry.models import Reading
 from apps.telemetry.tests.conftest import issue, stored
 
@@ -180,6 +180,19 @@ class TestRejections:
 
         assert codes(post(message())) == ["unknown_metric"]
         assert not Metric.objects.exists()
+
+    def test_metric_bound_by_hand_is_taken_where_binding_is_off(self, post, ingesting, device, settings):
+        settings.TELEMETRY = settings.TELEMETRY | {"AUTO_REGISTER": False}
+        post(message())
+        DeviceMetricFactory(device=device, metric__name="vibration")
+        ingesting.watcher.poll()
+
+        assert post(message()).status_code == 201
+
+    def test_metric_that_was_null_at_first_is_bound_by_its_first_value(self, post):
+        post(message(metrics={"vibration": None}))
+
+        assert post(message()).status_code == 201
 
     def test_device_binds_a_limited_number_of_metrics(self, post, settings):
         settings.TELEMETRY = settings.TELEMETRY | {"MAX_METRICS_PER_DEVICE": 3}
