@@ -9,7 +9,7 @@ from apps.telemetry.ingest.http import Request, authorization_of, service
 
 def take_in(request: HttpRequest, form: Format, *, key_in_query: bool = False) -> HttpResponse:
     query = request.GET.dict()
-    future = service.start(
+    answer = service.respond(
         Request(
             format=form,
             # One byte over the limit is enough to know; the rest need not be held.
@@ -18,9 +18,7 @@ def take_in(request: HttpRequest, form: Format, *, key_in_query: bool = False) -
             content_type=request.content_type or "",
             content_encoding=request.headers.get("Content-Encoding", ""),
             on_conflict=query.get("on_conflict", ""),
-        ),
-        may_block=True,
+        )
     )
-    answer = future.result()
     kind = {"Content-Type": answer.content_type} if answer.content_type else {}
     return HttpResponse(answer.body, status=answer.status, headers=kind | answer.headers)

@@ -1,18 +1,25 @@
 """The fast edge: takes ingest requests ahead of Django, and passes everything else on to it."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.db import close_old_connections
 
-from apps.telemetry.ingest.errors import IngestError, WouldBlock
+from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.errors import Failed, IngestError, WouldBlock
 from apps.telemetry.ingest.formats import Format
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.formats.line_protocol import V1_UNITS, LineProtocol
 from apps.telemetry.ingest.http import Request, Response, authorization_of, refuse, service, too_large
+from apps.telemetry.ingest.receipt import Receipt
+
+logger = logging.getLogger(__name__)
 
 # The form of a path's bodies, from the parameters of the query.
 PATHS: dict[str, Callable[[dict], Format]] = {
@@ -61,22 +68,61 @@ async def _ingest(scope, receive, send, query: dict[str, str]) -> None:
         response = await _answer(request)
     except IngestError as error:
         response = refuse(form, error)
+    except Exception:
+        logger.exception("An ingest request failed")
+        response = refuse(form, Failed("The hub failed on this request; its log has the details."))
     await _send(send, response)
 
 
 async def _answer(request: Request) -> Response:
+    loop = asyncio.get_running_loop()
     try:
-        future = service.start(request, may_block=False)
-    except WouldBlock:
-        future = await asyncio.get_running_loop().run_in_executor(_threads, _start_blocking, request)
-    return await asyncio.wrap_future(future)
+        try:
+            batch = service.prepare(request, may_block=False)
+        except WouldBlock:
+            batch = await loop.run_in_executor(_threads, _prepare_blocking, request)
+        outcome = loop.create_future()
+        service.submit(batch, partial(_mailbox(loop).post, outcome))
+        return service.answer(request, await outcome)
+    except IngestError as error:
+        return service.answer(request, error)
 
 
-def _start_blocking(request: Request):
+def _prepare_blocking(request: Request) -> Batch:
     try:
-        return service.start(request, may_block=True)
+        return service.prepare(request, may_block=True)
     finally:
         close_old_connections()
+
+
+class Mailbox:
+    """From the writer's thread to the event loop. A commit answers many requests, and waking the loop costs more
+    than answering one: it is woken once for all of them.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._letters: deque[tuple[asyncio.Future, Receipt | Exception]] = deque()
+        self._is_told = False
+
+    def post(self, addressee: asyncio.Future, outcome: Receipt | Exception) -> None:
+        self._letters.append((addressee, outcome))
+        if not self._is_told:
+            self._is_told = True
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        # Before the letters are taken: one that comes after the last was taken rings again.
+        self._is_told = False
+        while self._letters:
+            addressee, outcome = self._letters.popleft()
+            if not addressee.done():  # the client may have left meanwhile
+                addressee.set_result(outcome)
+
+
+@cache
+def _mailbox(loop: asyncio.AbstractEventLoop) -> Mailbox:
+    return Mailbox(loop)
 
 
 async def _read(receive, content_length: str) -> bytes | None:

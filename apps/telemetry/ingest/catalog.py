@@ -222,7 +222,8 @@ class ChangeWatcher:
         was_well = True
         while True:
             time.sleep(POLL_SECONDS)
-            is_well = all([self._attempt(work, tell=was_well) for work in (self.poll, self._every_second)])
+            outcomes = [self._attempt(work, tell=was_well) for work in (self.poll, self._every_second)]
+            is_well = all(outcomes)
             if is_well and not was_well:
                 logger.warning("Changes of devices are watched again")
             was_well = is_well

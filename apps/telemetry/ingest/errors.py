@@ -47,6 +47,10 @@ class TooManyRequests(IngestError):
         self.members = {"limit": {"of": of, "unit": unit, "per_minute": per_minute}}
 
 
+class Failed(IngestError):
+    status = 500
+
+
 class Busy(IngestError):
     """The store is behind or away: come back in `retry_after` seconds."""
 

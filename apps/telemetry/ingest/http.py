@@ -1,8 +1,4 @@
-"""An ingest request, whatever the transport: from bytes and a token to a status, headers and a body.
-
-pending = start(request, may_block=True)   # raises WouldBlock if it may not
-response = pending.finish(receipt)         # with the writer's receipt, after the commit
-"""
+"""An ingest request, whatever the transport: from bytes and a token to a status, headers and a body."""
 
 import time
 import zlib
@@ -35,7 +31,7 @@ from apps.telemetry.ingest.limits import Charge, Limiter
 from apps.telemetry.ingest.nudges import Nudger
 from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.ingest.resolve import Resolver
-from apps.telemetry.ingest.writer import Writer
+from apps.telemetry.ingest.writer import RETRY_AFTER_SECONDS, Done, Writer
 from apps.telemetry.intervals import micros_of
 from apps.telemetry.signals import watched_readings_stored
 
@@ -77,20 +73,45 @@ class Service:
         self.latest_values = LatestValues()
         self.writer = Writer(on_watched=self.nudger.nudge, on_stored=self.latest_values.offer)
 
-    def start(self, request: Request, *, may_block: bool) -> Future:
-        """A future of the Response. Raises WouldBlock where the database is needed and `may_block` is off."""
+    def respond(self, request: Request) -> Response:
+        """The whole way, waiting for the commit."""
+        outcome: Future = Future()
         try:
-            batch = self._prepare(request, may_block)
-            if not len(batch):
-                self._note_clocks(batch)
-                return _done(_receipt_response(request.format, batch.receipt))
-            stored = self.writer.submit(batch)
+            self.submit(self.prepare(request, may_block=True), outcome.set_result)
         except IngestError as error:
-            return _done(self._refused(request, error))
-        except DatabaseError:
-            away = Busy("The store is away; nothing was stored.", retry_after=2)
-            return _done(self._refused(request, away))
-        return self._mapped(stored, request)
+            return self.answer(request, error)
+        return self.answer(request, outcome.result())
+
+    def prepare(self, request: Request, *, may_block: bool) -> Batch:
+        """Raises IngestError, and WouldBlock where the database or Redis is needed and `may_block` is off."""
+        try:
+            return self._prepare(request, may_block)
+        except DatabaseError as error:
+            raise Busy("The store is away; nothing was stored.", retry_after=RETRY_AFTER_SECONDS) from error
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """`done` is told the receipt after the commit, or what went wrong. Raises Busy."""
+        if len(batch):
+            self.writer.submit(batch, done)
+            return
+        if batch.heard:
+            # A clock so wrong that every reading is rejected is the one that somebody has to hear of.
+            with suppress(Busy):
+                self.writer.submit(batch, lambda outcome: None)
+        done(batch.receipt)
+
+    def answer(self, request: Request, outcome: Receipt | Exception) -> Response:
+        """Raises what is no IngestError: then the hub is at fault."""
+        if isinstance(outcome, Receipt):
+            status, content_type, body = request.format.answer(outcome)
+            return Response(status, body, content_type)
+        if not isinstance(outcome, IngestError):
+            raise outcome
+        if isinstance(outcome, Busy) and request.charge is not None:
+            # It will come again, and should not pay for both.
+            self.limiter.give_back(request.charge)
+            request.charge = None
+        return refuse(request.format, outcome)
 
     def forget_everything(self) -> None:
         """For tests that empty the tables without triggers."""
@@ -120,12 +141,6 @@ class Service:
         )
         resolver.resolve(messages, request.format.micros, batch)
         return batch
-
-    def _note_clocks(self, batch: Batch) -> None:
-        """A clock so wrong that every reading is rejected is the one that somebody has to hear of."""
-        if batch.heard:
-            with suppress(Busy):
-                self.writer.submit(batch)
 
     def _authenticate(self, authorization: str, now: float, may_block: bool) -> Credential:
         token = _token_of(authorization)
@@ -162,28 +177,6 @@ class Service:
         for device_id in [None] if device_ids is None else device_ids:
             self.catalog.drop(device_id)
 
-    def _refused(self, request: Request, error: IngestError) -> Response:
-        if isinstance(error, Busy) and request.charge is not None:
-            # It will come again, and should not pay for both.
-            self.limiter.give_back(request.charge)
-            request.charge = None
-        return refuse(request.format, error)
-
-    def _mapped(self, stored: Future, request: Request) -> Future:
-        answered: Future = Future()
-
-        def answer(done: Future) -> None:
-            error = done.exception()
-            if error is None:
-                answered.set_result(_receipt_response(request.format, done.result()))
-            elif isinstance(error, IngestError):
-                answered.set_result(self._refused(request, error))
-            else:
-                answered.set_exception(error)
-
-        stored.add_done_callback(answer)
-        return answered
-
 
 def authorization_of(header: str, query: Mapping[str, str]) -> str:
     """For paths where clients of InfluxDB 1 may send their key in the URL, as the password `p`."""
@@ -198,17 +191,6 @@ def refuse(form: Format, error: IngestError) -> Response:
         headers["WWW-Authenticate"] = "Token"
     content_type, body = form.refuse(error)
     return Response(error.status, body, content_type, headers)
-
-
-def _receipt_response(form: Format, receipt: Receipt) -> Response:
-    status, content_type, body = form.answer(receipt)
-    return Response(status, body, content_type)
-
-
-def _done(response: Response) -> Future:
-    future: Future = Future()
-    future.set_result(response)
-    return future
 
 
 def _token_of(authorization: str) -> str:

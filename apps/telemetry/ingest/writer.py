@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 
 import psycopg2
 from django.conf import settings
@@ -18,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from apps.telemetry.ingest import presence, store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
+from apps.telemetry.ingest.receipt import Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ RETRY_AFTER_SECONDS = 2
 
 _AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
 _REFUSED = (DatabaseError, psycopg2.DatabaseError)
+
+# Told, in the writer's thread, what became of a batch. Must not wait, nor fail.
+Done = Callable[[Receipt | Exception], None]
 
 
 class Writer:
@@ -36,25 +39,23 @@ class Writer:
     def __init__(self, on_watched: Callable[[], None], on_stored: Callable[[store.Columns | list[store.Row]], None]):
         self._on_watched = on_watched
         self._on_stored = on_stored
-        self._waiting: deque[tuple[Batch, Future]] = deque()
+        self._waiting: deque[tuple[Batch, Done]] = deque()
         self._queued = 0
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._presence = presence.Presence()
 
-    def submit(self, batch: Batch) -> Future:
-        """A future of the batch's receipt. It fails with Busy when the store is behind or away."""
-        future: Future = Future()
+    def submit(self, batch: Batch, done: Done) -> None:
+        """`done` is told after the commit, or with Busy when the store is away. Raises Busy when it is behind."""
         with self._wake:
             if self._queued and self._queued + _weight(batch) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
                 raise Busy("The store is behind; nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
-            self._waiting.append((batch, future))
+            self._waiting.append((batch, done))
             self._queued += _weight(batch)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="telemetry-writer", daemon=True)
                 self._thread.start()
             self._wake.notify()
-        return future
 
     def close_connection(self) -> None:
         """Have the thread end and its connection closed; the next batch starts another."""
@@ -70,7 +71,7 @@ class Writer:
             self._store(group)
         connection.close()
 
-    def _next_group(self, me: threading.Thread) -> list[tuple[Batch, Future]] | None:
+    def _next_group(self, me: threading.Thread) -> list[tuple[Batch, Done]] | None:
         with self._wake:
             while not self._waiting:
                 if self._thread is not me:
@@ -83,8 +84,8 @@ class Writer:
             self._queued -= readings
         return group
 
-    def _store(self, group: list[tuple[Batch, Future]]) -> None:
-        """Every future of the group gets a result, whatever happens."""
+    def _store(self, group: list[tuple[Batch, Done]]) -> None:
+        """Every caller of the group is told, whatever happens."""
         batches = [batch for batch, _ in group]
         try:
             stored = self._commit(batches)
@@ -95,14 +96,14 @@ class Writer:
             logger.exception("Storing a group of %s batches failed", len(group))
             _fail(group, error)
             return
-        for batch, future in group:
-            future.set_result(batch.receipt)
+        for batch, done in group:
+            done(batch.receipt)
         if any(batch.watched for batch in batches):
             self._on_watched()
         if len(stored):
             self._on_stored(stored)
 
-    def _store_failed(self, group: list[tuple[Batch, Future]], error: Exception) -> None:
+    def _store_failed(self, group: list[tuple[Batch, Done]], error: Exception) -> None:
         if isinstance(error, _AWAY):
             logger.warning("The store is away: %s", error)
             connection.close()
@@ -153,9 +154,9 @@ def _weight(batch: Batch) -> int:
     return len(batch) or 1
 
 
-def _fail(group: list[tuple[Batch, Future]], error: Exception) -> None:
-    for _, future in group:
-        future.set_exception(error)
+def _fail(group: list[tuple[Batch, Done]], error: Exception) -> None:
+    for _, done in group:
+        done(error)
 
 
 def _copy_all(batches: list[Batch], columns: store.Columns) -> list[tuple]:
