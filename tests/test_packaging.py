@@ -103,7 +103,13 @@ def test_bash_script_parses(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["entrypoint.sh", ".ci/run", "scripts/run", "scripts/test", "scripts/check", "scripts/services"]
+    "name",
+    [
+        "entrypoint.sh",
+        ".ci/run",
+        *(f"scripts/{name}" for name in ("run", "test", "check", "services")),
+        *(f"scripts/{name}.sh" for name in ("backup_db", "restore_db", "export_schema", "generate_erd")),
+    ],
 )
 def test_program_may_be_executed(name):
     assert (ROOT / name).stat().st_mode & 0o100
