@@ -18,7 +18,7 @@ percent_decode() {
   printf '%b' "${text//%/\\x}"
 }
 
-# Sets URL, DATABASE and PGPASSWORD. The password leaves the URL: arguments can be read by everyone on the machine.
+# Sets SERVER, OPTIONS, DATABASE and PGPASSWORD. The password leaves the URL: arguments can be read by everyone on the machine.
 choose_database() {
   if [ "$COMPOSE" = yes ]; then
     URL=postgresql://iot_hub@/iot_hub
@@ -28,6 +28,7 @@ choose_database() {
   [[ $URL =~ ^[a-z0-9+]+://([^/?]*)/([^?]+)(\?.*)?$ ]] ||
     die "DATABASE_URL is not of the form postgresql://user:password@host:port/database."
   local place=${BASH_REMATCH[1]} login host
+  # shellcheck disable=SC2034 # for whoever sources this
   DATABASE=$(percent_decode "${BASH_REMATCH[2]}")
   OPTIONS=${BASH_REMATCH[3]}
   host=${place##*@}
