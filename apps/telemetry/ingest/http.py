@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from apps.telemetry.ingest import metrics
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.catalog import Catalog, ChangeWatcher
 from apps.telemetry.ingest.credentials import Credential, Credentials
@@ -132,12 +133,14 @@ def refuse(form: Format, error: IngestError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Token"
+    metrics.answered(error.status)
     content_type, body = form.refuse(error)
     return Response(error.status, body, content_type, headers)
 
 
 def _receipt_response(form: Format, receipt: Receipt) -> Response:
     status, content_type, body = form.answer(receipt)
+    metrics.answered(status, receipt)
     return Response(status, body, content_type)
 
 

@@ -16,7 +16,7 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from apps.telemetry.ingest import store
+from apps.telemetry.ingest import metrics, store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
 
@@ -86,7 +86,8 @@ class Writer:
         """Every future of the group gets a result, whatever happens."""
         batches = [batch for batch, _ in group]
         try:
-            self._commit(batches)
+            with metrics.committing(batches, queued=self._queued):
+                self._commit(batches)
         except _REFUSED + _AWAY as error:
             self._store_failed(group, error)
             return
