@@ -122,7 +122,8 @@ prepare() {
 share_metrics() {
   [ "$(own_setting WEB_WORKERS 1)" != 1 ] || return 0
   # Containers share the folder .local, and scripts/run may be on several ports.
-  export PROMETHEUS_MULTIPROC_DIR=$LOCAL_DIR/metrics/${HOSTNAME:-here}-$(own_setting PORT 8000)
+  PROMETHEUS_MULTIPROC_DIR=$LOCAL_DIR/metrics/${HOSTNAME:-here}-$(own_setting PORT 8000)
+  export PROMETHEUS_MULTIPROC_DIR
   rm -rf "$PROMETHEUS_MULTIPROC_DIR"
   mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
 }
