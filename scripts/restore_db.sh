@@ -77,14 +77,14 @@ create() {
   sql postgres 'CREATE DATABASE :"name" TEMPLATE template0' -v name="$NEW" || die "The new database could not be made. Nothing was restored."
   trap 'drop "$NEW" || true' EXIT
   sql "$NEW" 'CREATE EXTENSION timescaledb VERSION :"version"' -v version="$VERSION"
-  sql "$NEW" 'SET client_min_messages = error; SELECT timescaledb_pre_restore()' >/dev/null
+  sql "$NEW" 'SELECT timescaledb_pre_restore()' >/dev/null
 }
 
 fill() {
   local errors
   errors=$(pg pg_restore --dbname="$(url_of "$NEW")" --no-owner --no-privileges --exit-on-error <"$FILE" 2>&1) ||
     die "pg_restore failed, and $TARGET is as it was: ${errors%%$'\n'*}"
-  sql "$NEW" 'SET client_min_messages = error; SELECT timescaledb_post_restore()' >/dev/null
+  sql "$NEW" 'SELECT timescaledb_post_restore()' >/dev/null
   sql "$NEW" 'ANALYZE'
 }
 
@@ -108,6 +108,8 @@ report() { # begin
 
 restore() {
   local begin=$EPOCHREALTIME
+  # TimescaleDB warns of workers that we end anyway.
+  export PGOPTIONS='-c client_min_messages=error'
   choose_database
   TARGET=${INTO:-$DATABASE}
   NEW=${TARGET:0:40}_restoring_$$

@@ -41,7 +41,9 @@ def run(tmp_path):
 
     def call(script: str, *arguments, **environment) -> subprocess.CompletedProcess:
         home = {name: os.environ[name] for name in ("HOME", "IOT_HUB_CACHE", "IOT_HUB_STATE") if name in os.environ}
-        bare = {"PATH": "/usr/bin:/bin", "DATABASE_URL": database_url(), "BACKUP_DIR": str(tmp_path / "backups")}
+        url = environment.pop("url", database_url())
+        bare = {"PATH": "/usr/bin:/bin", "DATABASE_URL": url, "MIGRATION_DATABASE_URL": url}
+        bare["BACKUP_DIR"] = str(tmp_path / "backups")
         return subprocess.run(
             [ROOT / "scripts" / script, *arguments],
             env=home | bare | environment,
@@ -186,7 +188,7 @@ def test_backups_past_their_days_are_deleted_after_a_good_one(run, backup):
 def test_failed_backup_says_so_deletes_nothing_and_exits_with_an_error(run, backup):
     os.utime(backup, (time.time() - 30 * 86400,) * 2)
     gone = database_url().replace(connection.settings_dict["NAME"], "no_such_database")
-    result = run("backup_db.sh", DATABASE_URL=gone)
+    result = run("backup_db.sh", url=gone)
     assert result.returncode == 1
     assert result.stderr.startswith("Backup failed: ")
     assert "no_such_database" in result.stderr

@@ -19,7 +19,7 @@ def test_schema_is_what_migrations_and_setup_make():
     """Else run scripts/export_schema.sh."""
     result = subprocess.run(
         [ROOT / "scripts" / "export_schema.sh", "-"],
-        env=os.environ | {"DATABASE_URL": database_url(), "MIGRATION_DATABASE_URL": ""},
+        env=os.environ | {"DATABASE_URL": database_url(), "MIGRATION_DATABASE_URL": database_url()},
         capture_output=True,
         text=True,
         check=False,
