@@ -118,8 +118,19 @@ prepare() {
   step "static files are in place" collect_static
 }
 
+# Several web processes add their counts up in files, which must be of this start alone.
+share_metrics() {
+  [ "$(own_setting WEB_WORKERS 1)" != 1 ] || return 0
+  # Containers share the folder .local, and scripts/run may be on several ports.
+  PROMETHEUS_MULTIPROC_DIR=$LOCAL_DIR/metrics/${HOSTNAME:-here}-$(own_setting PORT 8000)
+  export PROMETHEUS_MULTIPROC_DIR
+  rm -rf "$PROMETHEUS_MULTIPROC_DIR"
+  mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
+}
+
 web() {
   is_off "$(own_setting PREPARE_ON_START true)" || prepare
+  share_metrics
   exec granian --interface asginl --no-ws --host "$(own_setting HOST 127.0.0.1)" --port "$(own_setting PORT 8000)" \
     --workers "$(own_setting WEB_WORKERS 1)" --workers-kill-timeout 5 iot_hub.asgi:application
 }

@@ -5,6 +5,6 @@ class IotHubConfig(AppConfig):
     name = "iot_hub"
 
     def ready(self):
-        from iot_hub import checks, pipeline  # noqa: F401 - importing registers the checks
+        from iot_hub import checks, metrics, pipeline  # noqa: F401 - importing registers checks and signals
 
         pipeline.connect()

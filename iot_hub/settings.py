@@ -24,6 +24,8 @@ SECRET_KEY = env("SECRET_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC_URL = env("PUBLIC_URL", default=f"http://127.0.0.1:{env('PORT', default='8000')}").rstrip("/")
+# What Prometheus sends from another machine, as a bearer token.
+METRICS_TOKEN = env("METRICS_TOKEN", default="")
 # Demo accounts with public passwords: switch it off wherever others can reach the hub.
 ENABLE_SEED_DATA = env.bool("ENABLE_SEED_DATA", default=True)
 

@@ -3,7 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from iot_hub import health
+from iot_hub import health, metrics
 
 handler404 = "iot_hub.errors.not_found"
 handler500 = "iot_hub.errors.server_error"
@@ -28,4 +28,5 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics.view),
 ]

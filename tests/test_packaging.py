@@ -24,6 +24,19 @@ def instructions(name: str) -> list[list[str]]:
     return [line.split()[1:] for line in lines if line.startswith(name + " ")]
 
 
+def with_defaults(text: str) -> str:
+    """As compose fills it in where nothing is set."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
+
+
+def database_options() -> dict[str, str]:
+    """What the database is started with, by name."""
+    command = SERVICES["db"]["command"]
+    assert command[0] == "postgres"
+    assert set(command[1::2]) == {"-c"}
+    return dict(option.split("=", 1) for option in command[2::2])
+
+
 def volumes() -> list[tuple[str, str]]:
     return [(name, mount) for name, service in SERVICES.items() for mount in service.get("volumes", [])]
 
@@ -42,7 +55,7 @@ def test_compose_waits_only_for_services_that_tell_their_health():
 
 @pytest.mark.parametrize(("service", "mount"), volumes())
 def test_mounted_path_or_volume_exists(service, mount):
-    source = mount.split(":")[0]
+    source = with_defaults(mount).split(":")[0]
     assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
@@ -58,7 +71,7 @@ def test_compose_publishes_only_the_web_service():
 
 
 def test_compose_pins_the_database_to_the_community_image():
-    assert re.fullmatch(r"timescale/timescaledb:\d+\.\d+\.\d+-pg17", SERVICES["db"]["image"])
+    assert re.fullmatch(r"timescale/timescaledb:\d+\.\d+\.\d+-pg17", with_defaults(SERVICES["db"]["image"]))
 
 
 def test_compose_pools_transactions_and_migrates_past_the_pooler():
@@ -67,6 +80,32 @@ def test_compose_pools_transactions_and_migrates_past_the_pooler():
     assert "@pgbouncer:6432/" in environment["DATABASE_URL"]
     assert environment["DISABLE_SERVER_SIDE_CURSORS"] == "true"
     assert "@db:5432/" in environment["MIGRATION_DATABASE_URL"]
+
+
+def test_compose_loads_pg_stat_statements_and_what_settings_add():
+    preload = database_options()["shared_preload_libraries"]
+    assert preload.startswith("${POSTGRES_PRELOAD:-")
+    assert with_defaults(preload) == "timescaledb,pg_stat_statements"
+    assert "pg_stat_statements" in (ROOT / "scripts" / "init-db.sh").read_text()
+
+
+def test_compose_switches_tls_and_pgaudit_on_by_settings_only():
+    options = {name: with_defaults(value) for name, value in database_options().items()}
+    assert options["ssl"] == "off"
+    assert options["pgaudit.log"] == "none"
+    pooler = {name: with_defaults(value) for name, value in SERVICES["pgbouncer"]["environment"].items()}
+    assert pooler["CLIENT_TLS_SSLMODE"] == "disable"
+    for place in (options["ssl_cert_file"], options["ssl_key_file"], pooler["CLIENT_TLS_KEY_FILE"]):
+        assert place.startswith("/certs/")
+    for service in ("db", "pgbouncer"):
+        assert any(mount.endswith(":/certs:ro") for mount in SERVICES[service]["volumes"])
+
+
+def test_compose_addresses_say_how_they_are_encrypted():
+    environment = SERVICES["web"]["environment"]
+    for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
+        assert environment[name].endswith("/iot_hub?sslmode=${DATABASE_SSLMODE:-prefer}")
+    assert SERVICES["pgbouncer"]["environment"]["SERVER_TLS_SSLMODE"] == "${DATABASE_SSLMODE:-prefer}"
 
 
 def test_compose_and_procfile_start_what_the_entrypoint_knows():
@@ -103,7 +142,13 @@ def test_bash_script_parses(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["entrypoint.sh", ".ci/run", "scripts/run", "scripts/test", "scripts/check", "scripts/services"]
+    "name",
+    [
+        "entrypoint.sh",
+        ".ci/run",
+        *(f"scripts/{name}" for name in ("run", "test", "check", "services")),
+        *(f"scripts/{name}.sh" for name in ("backup_db", "restore_db", "export_schema", "generate_erd")),
+    ],
 )
 def test_program_may_be_executed(name):
     assert (ROOT / name).stat().st_mode & 0o100

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from apps.telemetry.ingest import metrics
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.catalog import Catalog, ChangeWatcher
 from apps.telemetry.ingest.credentials import Credential, Credentials
@@ -104,6 +105,7 @@ class Service:
         """Raises what is no IngestError: then the hub is at fault."""
         if isinstance(outcome, Receipt):
             status, content_type, body = request.format.answer(outcome)
+            metrics.answered(status, outcome)
             return Response(status, body, content_type)
         if not isinstance(outcome, IngestError):
             raise outcome
@@ -189,6 +191,7 @@ def refuse(form: Format, error: IngestError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Token"
+    metrics.answered(error.status)
     content_type, body = form.refuse(error)
     return Response(error.status, body, content_type, headers)
 

@@ -14,7 +14,7 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from apps.telemetry.ingest import presence, store
+from apps.telemetry.ingest import metrics, presence, store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
 from apps.telemetry.ingest.receipt import Receipt
@@ -88,7 +88,8 @@ class Writer:
         """Every caller of the group is told, whatever happens."""
         batches = [batch for batch, _ in group]
         try:
-            stored = self._commit(batches)
+            with metrics.committing(batches, queued=self._queued):
+                stored = self._commit(batches)
         except _REFUSED + _AWAY as error:
             self._store_failed(group, error)
             return
