@@ -22,6 +22,7 @@ V1 = "/api/v1/"
 # Whose is what has an id in its path? A new path has to be put here.
 SHARED = ("locations", "metrics", "device-types", "users")
 OWNED = ("devices", "rules", "events", "notification-templates", "notification-deliveries")
+BY_KEY = ("device",)  # no person at all; apps/devices/tests/test_device_side_api.py
 OPEN = {f"{V1}auth/token/", f"{V1}auth/token/refresh/"}
 
 
@@ -98,7 +99,7 @@ def test_what_is_of_another_owner_does_not_exist(api, alex, jordan, method, path
 
 def test_every_path_with_an_id_is_known_to_be_shared_or_owned():
     kinds = {path.split("/")[3] for _, path, _ in OPERATIONS if "{" in path}
-    assert kinds <= {*SHARED, *OWNED}
+    assert kinds <= {*SHARED, *OWNED, *BY_KEY}
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -6,11 +6,10 @@ fields of the execution result, or raises `CannotDo` with the reason.
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q
 
+from apps.devices import queries as device_queries
 from apps.devices import services as device_services
 from apps.devices.models import Device
 from apps.events.models import Event
@@ -100,20 +99,10 @@ def _command(event: Event, index: int, action: dict, context: dict, now: datetim
 
 
 def _machine(machine_id: str, owner_id: int) -> Device:
-    named = Q(serial_number=machine_id)
-    if uuid := _uuid(machine_id):
-        named |= Q(pk=uuid)
-    machine = Device.objects.filter(named, owner=owner_id).first()
+    machine = device_queries.devices_named(machine_id).filter(owner=owner_id).first()
     if machine is None:
         raise CannotDo(f"The device's owner has no machine {machine_id!r}.")
     return machine
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 HANDLERS = {"notification": _notify}
