@@ -123,6 +123,7 @@ CELERY_BEAT_SCHEDULE = {
     "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},
     "dispatch-events": {"task": "notifications.dispatch_pending", "schedule": 5.0},
     "send-due-deliveries": {"task": "notifications.send_due", "schedule": 5.0},
+    "follow-up-deliveries": {"task": "notifications.follow_up", "schedule": 15.0},
     "expire-commands": {"task": "devices.expire_commands", "schedule": 10.0},
     "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
     "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
@@ -215,7 +216,12 @@ TELEMETRY = {
 
 NOTIFICATIONS = {
     "ALLOWED_PRIVATE_HOSTS": env.list("WEBHOOK_ALLOWED_PRIVATE_HOSTS", default=[]),
+    "ALLOWED_CHAT_HOSTS": env.list("CHAT_ALLOWED_HOSTS", default=[]),
     "TIMEOUT": env.int("NOTIFICATION_TIMEOUT", default=10),
+    "GROUP_WAIT": env.int("NOTIFICATION_GROUP_WAIT", default=30),
+    "GROUP_INTERVAL": env.int("NOTIFICATION_GROUP_INTERVAL", default=300),
+    "DIGEST_ABOVE": env.int("NOTIFICATION_DIGEST_ABOVE", default=60),
+    "SMS_URL": env("SMS_URL", default=""),
 }
 
 

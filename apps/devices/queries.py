@@ -1,3 +1,4 @@
+from contextlib import suppress
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -24,8 +25,6 @@ def bindings_of(device) -> QuerySet[DeviceMetric]:
 def devices_named(name: str) -> QuerySet[Device]:
     """The device that people mean by this text: its serial number or its id."""
     named = Q(serial_number=name)
-    try:
+    with suppress(ValueError):
         named |= Q(pk=UUID(name))
-    except ValueError:
-        pass
     return Device.objects.filter(named)

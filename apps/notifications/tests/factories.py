@@ -25,6 +25,7 @@ class DeliveryFactory(factory.django.DjangoModelFactory):
     template = factory.SubFactory(TemplateFactory)
     action_index = 0
     recipient_type = "email"
+    lane = factory.LazyAttribute(lambda row: f"{row.recipient_type} {row.recipient_address[:30]}")
     recipient_address = "ann@example.com"
     rendered_subject = "[warning] Hot bearing: Press 1"
     rendered_message = "Hot bearing on Press 1: 85.5"
