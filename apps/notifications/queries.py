@@ -28,6 +28,10 @@ def deliveries_for(user: User) -> QuerySet[NotificationDelivery]:
     return NotificationDelivery.objects.visible_to(user)
 
 
+def event_for(user: User, event_id: int) -> Event | None:
+    return Event.objects.visible_to(user).select_related(*CONTEXT_ROWS).filter(pk=event_id).first()
+
+
 def undispatched_events(*, limit: int) -> list[int]:
     """Events that nobody was told of yet, oldest first."""
     waiting = Event.objects.filter(dispatched_at__isnull=True).order_by("created_at", "pk")

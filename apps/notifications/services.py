@@ -75,6 +75,26 @@ def _perform(event: Event, index: int, now: datetime) -> dict:
         return {"status": "failed", "error": "The hub failed on this action; its log has the details."}
 
 
+# ---- the preview ---------------------------------------------------------------------------------
+
+
+def preview(
+    *,
+    template: NotificationTemplate,
+    event: Event | None = None,
+    subject_template: str | None = None,
+    message_template: str | None = None,
+    timezone: str = "",
+) -> rendering.Rendered:
+    """What the template says of an event, or of a sample; with other texts than its own, if they are given."""
+    zone = timezone or template.timezone or "UTC"
+    return rendering.render(
+        subject=template.subject_template if subject_template is None else subject_template,
+        message=template.message_template if message_template is None else message_template,
+        context=queries.context_of(event, zone) if event else rendering.SAMPLE,
+    )
+
+
 # ---- the test button -----------------------------------------------------------------------------
 
 

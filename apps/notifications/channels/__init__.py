@@ -6,7 +6,7 @@ the place that its messages queue for; and `send(message)`, which returns when t
 the receiver's status, if there is one) and raises `DeliveryFailed` otherwise.
 """
 
-from apps.notifications.channels import email, webhook
+from apps.notifications.channels import chat, email, sms, webhook
 from apps.notifications.channels.base import DeliveryFailed, Message
 
 __all__ = ["CHANNELS", "DeliveryFailed", "Message", "send"]
@@ -14,6 +14,8 @@ __all__ = ["CHANNELS", "DeliveryFailed", "Message", "send"]
 CHANNELS = {
     "email": email,
     "webhook": webhook,
+    "sms": sms,
+    "chat": chat,
 }
 
 

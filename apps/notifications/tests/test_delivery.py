@@ -220,7 +220,11 @@ def test_queue_is_emptied_most_urgent_first(event, hook, monkeypatch):
     monkeypatch.setattr(lanes, "AT_ONCE", 1)  # else all three are under way together
     for priority in (5, 1, 3):
         DeliveryFactory(
-            event=event, recipient_type="webhook", recipient_address=f"{hook.url}/{priority}", priority=priority
+            event=event,
+            recipient_type="webhook",
+            recipient_address=f"{hook.url}/{priority}",
+            lane="hook",
+            priority=priority,
         )
     tasks.send_due()
 
