@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 AT_ONCE = 16  # sends under way in a lane
-QUEUED = 2 * AT_ONCE  # claimed in a lane, so that its threads need not wait for the database
+QUEUED = 4 * AT_ONCE  # claimed in a lane, so that its threads need not wait for the database
 IN_ALL = 256
 FAILURES = 5  # in a row, until the breaker opens
 REST_SECONDS = 30.0

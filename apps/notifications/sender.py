@@ -15,6 +15,7 @@ from apps.notifications.lanes import Lanes
 # Outlives a sweep: a receiver that hung a moment ago is not believed to have recovered since.
 LANES = Lanes()
 LOOK_SECONDS = 0.5  # for new work, while slow sends are under way
+GATHER_SECONDS = 0.04  # one transaction for what ends within it is what makes hundreds a second
 
 
 class Sender:
@@ -50,7 +51,9 @@ class Sender:
         return self._threads[lane]
 
     def _settle(self) -> int:
-        done, _ = wait(self._under_way, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        done, others = wait(self._under_way, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        if done and others:
+            done, _ = wait(self._under_way, timeout=GATHER_SECONDS)
         results = [future.result() for future in done]
         for future, result in zip(done, results, strict=True):
             hung = result.failure is not None and result.status is None and not result.failure.permanent

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -23,6 +23,14 @@ logger = logging.getLogger(__name__)
 
 RETRY_COUNT, RETRY_DELAY_MINUTES = 3, 5  # where the template is gone, or none was named
 JITTER = 0.2  # of the delay; what failed together need not come back together
+
+RECORD_ATTEMPTS = """
+    UPDATE notification_attempts SET finished_at = ended.finished_at, outcome = ended.outcome, error = ended.error,
+           response_status = ended.response_status
+    FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::int[])
+         AS ended(id, finished_at, outcome, error, response_status)
+    WHERE notification_attempts.id = ended.id
+"""
 
 Status = NotificationDelivery.Status
 Outcome = NotificationAttempt.Outcome
@@ -187,15 +195,17 @@ def _mark_failed(result: Result) -> bool:
 
 
 def _record_attempts(done: list[Result]) -> None:
-    for result in done:
-        row = result.claimed.attempt
-        row.finished_at, row.response_status = result.finished_at, result.status
-        row.error = str(result.failure or "")
-        row.outcome = Outcome.SENT
-        if result.failure is not None:
-            row.outcome = Outcome.REFUSED if result.failure.permanent else Outcome.FAILED
-    fields = ["finished_at", "response_status", "error", "outcome"]
-    NotificationAttempt.objects.bulk_update([result.claimed.attempt for result in done], fields)
+    """One statement for all; the ORM's `bulk_update` took longer than the sending."""
+    columns = zip(*(_attempt_row(result) for result in done), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(RECORD_ATTEMPTS, [list(column) for column in columns])
+
+
+def _attempt_row(result: Result) -> tuple:
+    outcome = Outcome.SENT
+    if result.failure is not None:
+        outcome = Outcome.REFUSED if result.failure.permanent else Outcome.FAILED
+    return result.claimed.attempt.pk, result.finished_at, outcome.value, str(result.failure or ""), result.status
 
 
 def _show_on_templates(sent: list[NotificationDelivery], given_up: list[Result]) -> None:

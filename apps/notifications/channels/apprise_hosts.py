@@ -5,7 +5,7 @@ Those of servers of one's own are taken if the operator allows the host. Paramet
 them change the host. Apprise takes most of a second to import, so only what sends imports it.
 """
 
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from django.conf import settings
 
@@ -22,17 +22,24 @@ def check(url: str) -> None:
     """Raises ValueError with a sentence that does not repeat the URL: it holds a password."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
     except ValueError as error:
         raise ValueError("the secret is not a URL such as slack://TokenA/TokenB/TokenC") from error
     if parts.scheme not in FIXED_HOST | OWN_HOST:
         raise ValueError(f"services are: {', '.join(sorted(FIXED_HOST | OWN_HOST))}; not {parts.scheme!r}")
     if not host or not url.isprintable() or "?" in url or "#" in url or "?" in unquote(url):
         raise ValueError("the secret is a URL such as slack://TokenA/TokenB/TokenC, without parameters")
-    is_own = parts.scheme in OWN_HOST and not (parts.scheme == CLOUD_TOPIC and not parts.path.strip("/") and not port)
-    allowed = settings.NOTIFICATIONS["ALLOWED_CHAT_HOSTS"]
-    if is_own and not {host, f"{host}:{port}"} & set(allowed):
-        raise ValueError(f"an administrator has to allow the host {host!r} first (CHAT_ALLOWED_HOSTS)")
+    if _goes_to_a_host_of_ones_own(parts):
+        place = parts.netloc.rpartition("@")[2].lower()
+        if not {host, place} & set(settings.NOTIFICATIONS["ALLOWED_CHAT_HOSTS"]):
+            raise ValueError(f"an administrator has to allow the host {host!r} first (CHAT_ALLOWED_HOSTS)")
+
+
+def _goes_to_a_host_of_ones_own(parts: SplitResult) -> bool:
+    if parts.scheme not in OWN_HOST:
+        return False
+    only_a_topic = not parts.path.strip("/") and ":" not in parts.netloc
+    return not (parts.scheme == CLOUD_TOPIC and only_a_topic)
 
 
 def send(url: str, *, subject: str, text: str) -> None:

@@ -45,7 +45,7 @@ def _post(gateway: str, document: dict) -> int:
         answer = requests.post(gateway, json=document, timeout=timeout, allow_redirects=False)
     except requests.RequestException as error:
         raise DeliveryFailed(f"The gateway was not reached: {type(error).__name__}") from error
-    if not answer.ok or answer.is_redirect:
+    if not 200 <= answer.status_code < 300:
         refused = answer.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
         text = f"The gateway answered {answer.status_code}."
         raise DeliveryFailed(text, permanent=refused, status=answer.status_code)

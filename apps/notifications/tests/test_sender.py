@@ -97,7 +97,7 @@ def test_breaker_opens_after_failures_in_a_row_and_lets_one_try_after_a_rest():
 
 def test_what_waits_for_a_dead_receiver_spends_no_attempts(event, hook):
     template = TemplateFactory(retry_count=9)
-    dead = [to(event, f"http://{hook.address}/{number}", template=template) for number in range(60)]
+    dead = [to(event, f"http://{hook.address}/{number}", template=template) for number in range(2 * lanes.QUEUED)]
     hook.resets = True
     Sender(Lanes()).run(seconds=5)
 
