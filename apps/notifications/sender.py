@@ -15,6 +15,7 @@ from apps.notifications.lanes import Lanes
 # Outlives a sweep: a receiver that hung a moment ago is not believed to have recovered since.
 LANES = Lanes()
 LOOK_SECONDS = 0.5  # for new work, while slow sends are under way
+CLAIMED_AT_ONCE = 48  # more would be read for lanes that have no room for them
 GATHER_SECONDS = 0.04  # one transaction for what ends within it is what makes hundreds a second
 
 
@@ -35,7 +36,7 @@ class Sender:
             self._abandon()
 
     def _claim(self, *, may_take_more: bool) -> bool:
-        room = self._lanes.room_in_all()
+        room = min(self._lanes.room_in_all(), CLAIMED_AT_ONCE)
         if not may_take_more or not room:
             return False
         blocked = self._lanes.blocked()

@@ -182,16 +182,18 @@ def _mark_failed(result: Result) -> bool:
     logger.warning("Delivery %s, attempt %s: %s", delivery.pk, delivery.attempt_count, failure)
     final = failure.permanent or delivery.attempt_count >= _attempts_allowed(delivery)
     rows = NotificationDelivery.objects.filter(pk=delivery.pk)
-    rows.filter(status=Status.PENDING, claimed_at=delivery.claimed_at).update(
+    ours = rows.filter(status=Status.PENDING, claimed_at=delivery.claimed_at).update(
         status=Status.FAILED if final else Status.PENDING,
         error_message=str(failure),
         next_attempt_at=result.finished_at + _delay(delivery),
         claimed_at=None,
     )
-    if final and delivery.is_grouped:
+    if not (final and ours):
+        return False
+    if delivery.is_grouped:
         members = NotificationDelivery.objects.filter(leader=delivery.pk, status=Status.PENDING)
         members.update(status=Status.FAILED, error_message=str(failure))
-    return final
+    return True
 
 
 def _record_attempts(done: list[Result]) -> None:
