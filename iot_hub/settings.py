@@ -126,6 +126,8 @@ CELERY_BEAT_SCHEDULE = {
     "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},
     "dispatch-events": {"task": "notifications.dispatch_pending", "schedule": 5.0},
     "send-due-deliveries": {"task": "notifications.send_due", "schedule": 5.0},
+    "follow-up-deliveries": {"task": "notifications.follow_up", "schedule": 15.0},
+    "expire-commands": {"task": "devices.expire_commands", "schedule": 10.0},
     "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
     "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
     "forget-expired-tokens": {"task": "users.forget_expired_tokens", "schedule": timedelta(days=1)},
@@ -189,6 +191,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    # The same set stands in several components, so the schema can't name it after one.
+    "ENUM_NAME_OVERRIDES": {"CommandStatusEnum": "apps.devices.models.DeviceCommand.Status"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "iot_hub.schema.add_problems",
@@ -234,7 +238,12 @@ TELEMETRY = {
 
 NOTIFICATIONS = {
     "ALLOWED_PRIVATE_HOSTS": env.list("WEBHOOK_ALLOWED_PRIVATE_HOSTS", default=[]),
+    "ALLOWED_CHAT_HOSTS": env.list("CHAT_ALLOWED_HOSTS", default=[]),
     "TIMEOUT": env.int("NOTIFICATION_TIMEOUT", default=10),
+    "GROUP_WAIT": env.int("NOTIFICATION_GROUP_WAIT", default=30),
+    "GROUP_INTERVAL": env.int("NOTIFICATION_GROUP_INTERVAL", default=300),
+    "DIGEST_ABOVE": env.int("NOTIFICATION_DIGEST_ABOVE", default=60),
+    "SMS_URL": env("SMS_URL", default=""),
 }
 
 

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from apps.devices.tests.factories import DeviceFactory, DeviceKeyFactory, DeviceMetricFactory
 from apps.events.tests.factories import EventFactory
-from apps.notifications.tests.factories import DeliveryFactory, TemplateFactory
+from apps.notifications.tests.factories import DeliveryFactory, SilenceFactory, TemplateFactory
 from apps.rules.tests.factories import RuleFactory
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -21,7 +21,8 @@ V1 = "/api/v1/"
 
 # Whose is what has an id in its path? A new path has to be put here.
 SHARED = ("locations", "metrics", "device-types", "users")
-OWNED = ("devices", "rules", "events", "notification-templates", "notification-deliveries")
+OWNED = ("devices", "rules", "events", "notification-templates", "notification-deliveries", "silences")
+BY_KEY = ("device",)  # no person at all; apps/devices/tests/test_device_side_api.py
 OPEN = {f"{V1}auth/token/", f"{V1}auth/token/refresh/"}
 # Answers as InfluxDB does, failures included; apps/telemetry/tests/test_ingest_line_protocol.py holds it to that.
 FOREIGN = {"/api/v2/write"}
@@ -73,6 +74,7 @@ def ids_of_something(kind: str, owner) -> dict:
         "rules": lambda: RuleFactory(device=device),
         "events": lambda: EventFactory(device=device),
         "notification-templates": lambda: TemplateFactory(owner=owner),
+        "silences": lambda: SilenceFactory(owner=owner),
         "notification-deliveries": lambda: DeliveryFactory(event=EventFactory(device=device)),
     }
     return {"id": rows[kind]().pk}
@@ -100,7 +102,7 @@ def test_what_is_of_another_owner_does_not_exist(api, alex, jordan, method, path
 
 def test_every_path_with_an_id_is_known_to_be_shared_or_owned():
     kinds = {path.split("/")[3] for _, path, _ in OPERATIONS if "{" in path}
-    assert kinds <= {*SHARED, *OWNED}
+    assert kinds <= {*SHARED, *OWNED, *BY_KEY}
 
 
 @pytest.mark.parametrize("path", LISTS)

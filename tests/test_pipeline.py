@@ -1,7 +1,7 @@
 """The whole thread through real processes: a reading comes in over a socket, mail and webhook go out.
 
-One setting is not the default: NOTIFICATION_TIMEOUT is a second, so the claim of a worker that died lapses
-after 12 seconds instead of two minutes.
+Two settings are not the default: NOTIFICATION_TIMEOUT is a second, so the claim of a worker that died lapses
+after 12 seconds instead of two minutes; NOTIFICATION_GROUP_WAIT is 0, so nobody waits for more to come.
 """
 
 import pytest
@@ -38,6 +38,7 @@ def hub(tmp_path, mail):
         EMAIL_URL=f"smtp://{mail.address}",
         WEBHOOK_ALLOWED_PRIVATE_HOSTS="127.0.0.1",
         NOTIFICATION_TIMEOUT="1",
+        NOTIFICATION_GROUP_WAIT="0",
     )
     processes.start("web", "worker", "beat")
     try:

@@ -1,6 +1,9 @@
-from django.db.models import QuerySet
+from contextlib import suppress
+from uuid import UUID
 
-from apps.devices.models import DeviceMetric, Metric
+from django.db.models import Q, QuerySet
+
+from apps.devices.models import Device, DeviceMetric, Metric
 
 
 def metrics_by_name(names: list[str]) -> dict[str, Metric]:
@@ -17,3 +20,11 @@ def metrics_by_name(names: list[str]) -> dict[str, Metric]:
 
 def bindings_of(device) -> QuerySet[DeviceMetric]:
     return DeviceMetric.objects.filter(device=device).select_related("metric")
+
+
+def devices_named(name: str) -> QuerySet[Device]:
+    """The device that people mean by this text: its serial number or its id."""
+    named = Q(serial_number=name)
+    with suppress(ValueError):
+        named |= Q(pk=UUID(name))
+    return Device.objects.filter(named)

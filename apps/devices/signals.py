@@ -7,3 +7,6 @@ metrics_bound = Signal()
 
 # In the transaction that deletes a device, before its rows go. Arguments: device_metric_ids (list of int).
 device_deleting = Signal()
+
+# In the transaction in which commands were delivered, finished or expired. Arguments: commands (list of DeviceCommand).
+commands_changed = Signal()

@@ -3,7 +3,7 @@
 from typing import Any
 
 MASK = "••••••••"
-SECRET_KEYS = frozenset({"secret"})
+SECRET_KEYS = frozenset({"secret", "previous_secret"})
 
 
 def masked(value: Any) -> Any:

@@ -1,47 +1,44 @@
 """What a rule's actions do when an event opens. Each handler works inside the dispatch transaction.
 
-A handler gets the event, the action's index and entry, and the words for messages; it answers with the
-fields of the execution result, or raises `CannotDo` with the reason.
+A handler gets the event, the action's index and entry, and the time; it answers with the fields of the
+execution result, or raises `CannotDo` with the reason.
 """
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q
 
+from apps.devices import queries as device_queries
 from apps.devices import services as device_services
 from apps.devices.models import Device
 from apps.events.models import Event
-from apps.notifications import recipients, rendering
-from apps.notifications.models import NotificationDelivery, NotificationTemplate
+from apps.notifications import composing, recipients
+from apps.notifications.models import NotificationTemplate
 
 
 class CannotDo(Exception):
     """The action is impossible as it is written; trying again would not help."""
 
 
-def perform(*, event: Event, index: int, context: dict, now: datetime) -> dict[str, Any]:
+def perform(*, event: Event, index: int, now: datetime) -> dict[str, Any]:
     action = event.execution_results[index]
     kind = action.get("type")
     if kind in HANDLERS:
-        return HANDLERS[kind](event, index, action, context, now)
+        return HANDLERS[kind](event, index, action, now)
     if "machine_id" in action:
-        return _command(event, index, action, context, now)
+        return _command(event, index, action, now)
     raise CannotDo(f"Unknown action {kind!r}: a notification, or an action with a machine_id.")
 
 
-def _notify(event: Event, index: int, action: dict, context: dict, now: datetime) -> dict[str, Any]:
+def _notify(event: Event, index: int, action: dict, now: datetime) -> dict[str, Any]:
     """A delivery per recipient; the action's recipients take the place of the template's."""
     template = _template(action, event)
     entries = action.get("recipients") or (template.recipients if template else [])
     good, refused = recipients.sort_out(entries)
     if not good:
         raise CannotDo("; ".join(refused.values()) or "There are no recipients.")
-    rendered = _render(template, context)
-    deliveries = [_delivery(event, index, template, recipient, rendered, now) for recipient in good]
-    NotificationDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+    composing.create(event=event, index=index, template=template, to=good, now=now)
     result = {"status": "pending", "recipient_count": len(good), "sent_count": 0}
     return result | ({"refused": list(refused.values())} if refused else {})
 
@@ -60,30 +57,7 @@ def _template(action: dict, event: Event) -> NotificationTemplate | None:
     return template
 
 
-def _render(template: NotificationTemplate | None, context: dict) -> rendering.Rendered:
-    if template is None:
-        return rendering.plain_text(context)
-    subject, message = template.subject_template, template.message_template
-    return rendering.render(subject=subject, message=message, context=context)
-
-
-def _delivery(event, index, template, recipient, rendered, now) -> NotificationDelivery:
-    return NotificationDelivery(
-        event=event,
-        action_index=index,
-        template=template,
-        recipient_type=recipient["type"],
-        recipient_address=recipients.address_of(recipient),
-        recipient_name=recipient.get("name", ""),
-        rendered_subject=rendered.subject,
-        rendered_message=rendered.text,
-        error_message=rendered.error,
-        priority=template.priority if template else 1,
-        next_attempt_at=now,
-    )
-
-
-def _command(event: Event, index: int, action: dict, context: dict, now: datetime) -> dict[str, Any]:
+def _command(event: Event, index: int, action: dict, now: datetime) -> dict[str, Any]:
     """Queue a command, named like the action, for a machine of the same owner."""
     machine = _machine(str(action["machine_id"]), event.device.owner_id)
     params = action.get("params") or {}
@@ -100,20 +74,10 @@ def _command(event: Event, index: int, action: dict, context: dict, now: datetim
 
 
 def _machine(machine_id: str, owner_id: int) -> Device:
-    named = Q(serial_number=machine_id)
-    if uuid := _uuid(machine_id):
-        named |= Q(pk=uuid)
-    machine = Device.objects.filter(named, owner=owner_id).first()
+    machine = device_queries.devices_named(machine_id).filter(owner=owner_id).first()
     if machine is None:
         raise CannotDo(f"The device's owner has no machine {machine_id!r}.")
     return machine
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 HANDLERS = {"notification": _notify}

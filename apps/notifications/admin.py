@@ -1,14 +1,14 @@
 from django import forms
 from django.contrib import admin, messages
 from django.utils import timezone
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from apps.events.masking import masked
-from apps.notifications import recipients, rendering, services
-from apps.notifications.models import NotificationDelivery, NotificationTemplate
+from apps.notifications import hours, recipients, rendering, services
+from apps.notifications.models import NotificationAttempt, NotificationDelivery, NotificationTemplate, Silence
 
-STATUS_COLOURS = {"pending": "info", "sent": "success", "failed": "danger"}
+STATUS_COLOURS = {"pending": "info", "sent": "success", "failed": "danger", "suppressed": "warning"}
 
 
 class TemplateForm(forms.ModelForm):
@@ -24,19 +24,32 @@ class TemplateForm(forms.ModelForm):
             "retry_count",
             "retry_delay_minutes",
             "is_active",
+            "timezone",
+            "quiet_hours",
+            "repeat_minutes",
+            "escalate_after_minutes",
+            "escalation_recipients",
+            "tell_recovery",
         ]
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.stored_recipients = self.instance.recipients
+        self.stored_escalation = self.instance.escalation_recipients
         self.initial["recipients"] = masked(self.stored_recipients)
+        self.initial["escalation_recipients"] = masked(self.stored_escalation)
 
     def clean_recipients(self):
-        entries = recipients.with_kept_secrets(self.cleaned_data["recipients"], self.stored_recipients)
-        try:
-            return recipients.normalise(entries)
-        except recipients.InvalidRecipients as error:
-            raise forms.ValidationError(str(error)) from error
+        return _normalised(self.cleaned_data["recipients"], self.stored_recipients)
+
+    def clean_escalation_recipients(self):
+        return _normalised(self.cleaned_data["escalation_recipients"] or [], self.stored_escalation)
+
+    def clean_timezone(self):
+        return _accepted(hours.check_zone, self.cleaned_data["timezone"] or "UTC")
+
+    def clean_quiet_hours(self):
+        return _accepted(hours.parse, self.cleaned_data["quiet_hours"])
 
     def clean_subject_template(self):
         return self._checked("subject_template")
@@ -45,17 +58,28 @@ class TemplateForm(forms.ModelForm):
         return self._checked("message_template")
 
     def _checked(self, name: str) -> str:
-        try:
-            rendering.check(self.cleaned_data[name])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-        return self.cleaned_data[name]
+        return _accepted(rendering.check, self.cleaned_data[name])
+
+
+def _accepted(check, text: str) -> str:
+    try:
+        check(text)
+    except ValueError as error:
+        raise forms.ValidationError(str(error)) from error
+    return text
+
+
+def _normalised(entries, before: list[dict]) -> list[dict]:
+    try:
+        return recipients.normalise(recipients.with_kept_secrets(entries, before))
+    except recipients.InvalidRecipients as error:
+        raise forms.ValidationError(str(error)) from error
 
 
 @admin.register(NotificationTemplate)
 class TemplateAdmin(ModelAdmin):
     form = TemplateForm
-    list_display = ["name", "owned_by", "recipient_count", "priority", "is_active", "updated_at"]
+    list_display = ["name", "owned_by", "recipient_count", "failing", "priority", "is_active", "updated_at"]
     list_filter = ["is_active", "priority"]
     list_select_related = ["owner"]
     search_fields = ["name", "owner__username"]
@@ -70,6 +94,10 @@ class TemplateAdmin(ModelAdmin):
     def recipient_count(self, template):
         return len(template.recipients)
 
+    @display(description="Can't be reached")
+    def failing(self, template):
+        return ", ".join(sorted(template.failing_recipients)) or "–"
+
     @action(description="Send a test")
     def send_test(self, request, queryset):
         for template in queryset:
@@ -77,6 +105,32 @@ class TemplateAdmin(ModelAdmin):
                 level = messages.SUCCESS if result["status"] == "sent" else messages.ERROR
                 outcome = result["error"] or "sent"
                 self.message_user(request, f"{template}, {result['recipient']}: {outcome}", level)
+
+
+@admin.register(Silence)
+class SilenceAdmin(ModelAdmin):
+    list_display = ["reason", "owner", "device", "location", "rule", "severity", "starts_at", "ends_at"]
+    list_filter = ["severity", "ends_at"]
+    list_select_related = ["owner", "device", "location", "rule"]
+    search_fields = ["reason", "device__name", "device__serial_number"]
+    autocomplete_fields = ["device"]
+    ordering = ["-ends_at", "-pk"]
+
+    def save_model(self, request, silence, form, change):
+        if not change:
+            silence.created_by = request.user
+        super().save_model(request, silence, form, change)
+
+
+class AttemptInline(TabularInline):
+    model = NotificationAttempt
+    fields = readonly_fields = ["started_at", "finished_at", "outcome", "response_status", "error"]
+    extra = 0
+    can_delete = False
+    ordering = ["pk"]
+
+    def has_add_permission(self, request, obj=None):
+        return False
 
 
 @admin.register(NotificationDelivery)
@@ -87,13 +141,15 @@ class DeliveryAdmin(ModelAdmin):
         "recipient_address",
         "recipient_type",
         "status_badge",
+        "kind",
         "event",
         "template",
         "attempt_count",
         "created_at",
         "sent_at",
     ]
-    list_filter = ["status", "recipient_type", "created_at"]
+    inlines = [AttemptInline]
+    list_filter = ["status", "kind", "recipient_type", "created_at"]
     list_select_related = ["event", "template"]
     search_fields = ["recipient_address", "recipient_name", "rendered_subject"]
     ordering = ["-created_at", "-pk"]

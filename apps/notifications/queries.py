@@ -1,11 +1,14 @@
 """What is told and to whom, read from the rows."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils.crypto import salted_hmac
+from django.utils.dateparse import parse_datetime
 
 from apps.events.models import Event
 from apps.notifications import recipients
@@ -25,6 +28,10 @@ def deliveries_for(user: User) -> QuerySet[NotificationDelivery]:
     return NotificationDelivery.objects.visible_to(user)
 
 
+def event_for(user: User, event_id: int) -> Event | None:
+    return Event.objects.visible_to(user).select_related(*CONTEXT_ROWS).filter(pk=event_id).first()
+
+
 def undispatched_events(*, limit: int) -> list[int]:
     """Events that nobody was told of yet, oldest first."""
     waiting = Event.objects.filter(dispatched_at__isnull=True).order_by("created_at", "pk")
@@ -40,15 +47,22 @@ def due(*, now: datetime) -> QuerySet[NotificationDelivery]:
     """Deliveries to send now: their time has come, and no worker that may still be alive holds them."""
     unclaimed = Q(claimed_at__isnull=True) | Q(claimed_at__lt=now - lease())
     pending = NotificationDelivery.objects.filter(status=NotificationDelivery.Status.PENDING)
-    return pending.filter(unclaimed, next_attempt_at__lte=now)
+    return pending.filter(unclaimed, next_attempt_at__lte=now, leader=None)
 
 
-def next_due(*, now: datetime) -> int | None:
-    return due(now=now).order_by("priority", "next_attempt_at", "pk").values_list("pk", flat=True).first()
+def next_due(*, now: datetime, limit: int, blocked_lanes: Iterable[str] = ()) -> QuerySet[NotificationDelivery]:
+    """The most urgent ones, leaving out lanes that can't take more at present."""
+    rows = due(now=now).exclude(lane__in=list(blocked_lanes)).order_by("priority", "next_attempt_at", "pk")
+    return rows[:limit]
 
 
-def context_of(event: Event) -> dict[str, dict[str, Any]]:
-    """What a message can speak of: plain values in four groups, times as ISO 8601 text."""
+def events_of(deliveries: list[NotificationDelivery]) -> dict[int, Event]:
+    rows = Event.objects.select_related("device__owner", *CONTEXT_ROWS)
+    return rows.in_bulk([delivery.event_id for delivery in deliveries])
+
+
+def context_of(event: Event, zone: str = "UTC") -> dict[str, dict[str, Any]]:
+    """What a message can speak of: plain values in four groups, times as ISO 8601 text in this time zone."""
     device, rule = event.device, event.rule
     return {
         "event": {
@@ -56,7 +70,7 @@ def context_of(event: Event) -> dict[str, dict[str, Any]]:
             "severity": event.severity,
             "status": event.status,
             "message": event.message,
-            "timestamp": event.timestamp.isoformat(),
+            "timestamp": event.timestamp.astimezone(ZoneInfo(zone)).isoformat(),
             "url": f"{settings.PUBLIC_URL}/api/v1/events/{event.pk}/",
         },
         "rule": {
@@ -71,8 +85,13 @@ def context_of(event: Event) -> dict[str, dict[str, Any]]:
             "type": device.device_type.name,
             "location": device.location.name if device.location else "",
         },
-        "reading": _reading(event),
+        "reading": _in_zone(_reading(event), zone),
     }
+
+
+def _in_zone(reading: dict, zone: str) -> dict:
+    moment = parse_datetime(reading["timestamp"]) if isinstance(reading["timestamp"], str) else None
+    return reading | ({"timestamp": moment.astimezone(ZoneInfo(zone)).isoformat()} if moment else {})
 
 
 def _reading(event: Event) -> dict[str, Any]:
@@ -92,9 +111,14 @@ def _reading(event: Event) -> dict[str, Any]:
     }
 
 
-def message_of(delivery: NotificationDelivery) -> Message:
-    event = Event.objects.select_related(*CONTEXT_ROWS).get(pk=delivery.event_id)
+def message_of(delivery: NotificationDelivery, event: Event) -> Message:
     texts = {"subject": delivery.rendered_subject, "message": delivery.rendered_message}
+    entry = entry_of(delivery, event)
+    payload = {"delivery": delivery.pk, **context_of(event), **texts}
+    if delivery.kind != NotificationDelivery.Kind.OPENED:
+        payload["kind"] = delivery.kind
+    if delivery.is_grouped:
+        payload["events"] = [_in_brief(member, member.event) for member in _with_members(delivery)]
     return Message(
         key=f"{hub_id()}.{delivery.pk}",
         delivery=str(delivery.pk),
@@ -102,17 +126,38 @@ def message_of(delivery: NotificationDelivery) -> Message:
         name=delivery.recipient_name,
         subject=delivery.rendered_subject,
         text=delivery.rendered_message,
-        secret=_secret(delivery, event),
-        payload={"delivery": delivery.pk, **context_of(event), **texts},
+        secret=entry.get("secret", ""),
+        previous_secret=entry.get("previous_secret", ""),
+        payload=payload,
     )
 
 
-def _secret(delivery: NotificationDelivery, event: Event) -> str:
-    """Looked up at every attempt, so that a secret can be changed while a message waits."""
+def entry_of(delivery: NotificationDelivery, event: Event) -> dict:
+    """What is written of this recipient. Looked up at every attempt, so that a secret can be changed while a
+    message waits.
+    """
     action = event.execution_results[delivery.action_index : delivery.action_index + 1]
     own = action[0].get("recipients") if action else None
-    shared = delivery.template.recipients if delivery.template else None
-    return recipients.secret_for(delivery.recipient_address, [*(own or []), *(shared or [])])
+    template = delivery.template
+    shared = [*template.recipients, *template.escalation_recipients] if template else []
+    return recipients.entry_for(delivery.recipient_type, delivery.recipient_address, [*(own or []), *shared])
+
+
+def _with_members(delivery: NotificationDelivery) -> list[NotificationDelivery]:
+    together = NotificationDelivery.objects.filter(Q(pk=delivery.pk) | Q(leader=delivery))
+    return list(together.select_related("event__device").order_by("pk"))
+
+
+def _in_brief(delivery: NotificationDelivery, event: Event) -> dict[str, Any]:
+    return {
+        "id": event.pk,
+        "delivery": delivery.pk,
+        "severity": event.severity,
+        "status": event.status,
+        "message": event.message,
+        "device": event.device.serial_number,
+        "timestamp": event.timestamp.isoformat(),
+    }
 
 
 def hub_id() -> str:

@@ -6,7 +6,8 @@ Text such as "a@example.com" stands for `{"type": "email", "address": "a@example
 
 from typing import Any
 
-from apps.events.masking import MASK
+from apps.events.masking import MASK, SECRET_KEYS
+from apps.notifications import hours
 from apps.notifications.channels import CHANNELS
 
 MAX_RECIPIENTS = 100
@@ -48,10 +49,16 @@ def address_of(recipient: dict) -> str:
     return recipient[CHANNELS[recipient["type"]].ADDRESS]
 
 
-def secret_for(url: str, entries: list) -> str:
-    """The signing secret that some recipients hold for this URL, or nothing."""
-    matches = (entry for entry in entries if isinstance(entry, dict) and entry.get("url") == url)
-    return next((entry["secret"] for entry in matches if entry.get("secret")), "")
+def lane_of(recipient: dict) -> str:
+    """What a message to this recipient queues for: one that hangs holds up only what is bound for the same place."""
+    return CHANNELS[recipient["type"]].lane(recipient)[:255]
+
+
+def entry_for(kind: str, address: str, entries: list) -> dict:
+    """The entry of this recipient, that with a secret first; empty if there is none."""
+    key = CHANNELS[kind].ADDRESS if kind in CHANNELS else "address"
+    found = [entry for entry in entries if isinstance(entry, dict) and entry.get(key) == address]
+    return max(found, key=lambda entry: bool(entry.get("secret")), default={})
 
 
 def with_kept_secrets(entries: Any, before: list[dict]) -> Any:
@@ -62,9 +69,12 @@ def with_kept_secrets(entries: Any, before: list[dict]) -> Any:
 
 
 def _unmasked(entry: Any, before: list[dict]) -> Any:
-    if not isinstance(entry, dict) or entry.get("secret") != MASK:
+    if not isinstance(entry, dict):
         return entry
-    return entry | {"secret": secret_for(entry.get("url"), before) or MASK}
+    address = entry.get("url") or entry.get("address")
+    kept = next((row for row in before if address in (row.get("url"), row.get("address"))), {})
+    masked = {key: kept.get(key) or MASK for key in SECRET_KEYS if entry.get(key) == MASK}
+    return entry | masked
 
 
 def _parse(entry: Any) -> dict:
@@ -75,8 +85,11 @@ def _parse(entry: Any) -> dict:
     if channel is None:
         raise ValueError(f"unknown type {recipient.get('type')!r}; there are: {', '.join(sorted(CHANNELS))}")
     _check_keys(recipient, channel)
-    if recipient.get("secret") == MASK:
+    if MASK in (recipient.get(key) for key in SECRET_KEYS):
         raise ValueError("the secret of a new URL has to be sent again")
+    if recipient.get("timezone"):
+        hours.check_zone(recipient["timezone"])
+    hours.parse(recipient.get("quiet_hours", ""))
     channel.check(recipient)
     return recipient
 
@@ -89,7 +102,7 @@ def _from_text(text: str) -> dict:
 
 
 def _check_keys(recipient: dict, channel) -> None:
-    known = {"type", "name", channel.ADDRESS, *channel.OPTIONS}
+    known = {"type", "name", "timezone", "quiet_hours", channel.ADDRESS, *channel.OPTIONS}
     if unknown := set(recipient) - known:
         raise ValueError(f"unknown key {min(unknown)!r}; known are: {', '.join(sorted(known))}")
     if not recipient.get(channel.ADDRESS):

@@ -8,6 +8,8 @@ from celery import Task, shared_task
 from django.utils import timezone
 
 from apps.notifications import queries, services
+from apps.notifications.calm import following
+from apps.notifications.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -22,27 +24,26 @@ _broker_away_until = 0.0
 
 @shared_task(name="notifications.dispatch_pending", expires=STALE_SECONDS)
 def dispatch_pending() -> None:
-    """Turn undispatched events into deliveries, and have each sent by whichever worker is free."""
-    for delivery_ids in services.dispatch_pending(now=timezone.now()):
-        for delivery_id in delivery_ids:
-            _enqueue(deliver, delivery_id)
+    """Turn undispatched events into deliveries, and have a worker send them."""
+    created = sum(len(delivery_ids) for delivery_ids in services.dispatch_pending(now=timezone.now()))
+    if created:
+        _enqueue(send_due)
 
 
-@shared_task(name="notifications.deliver", expires=STALE_SECONDS, soft_time_limit=SEND_SECONDS)
-def deliver(delivery_id: int) -> None:
-    """Retries are rows too: `next_attempt_at` says when, and `send_due` finds them."""
-    services.deliver(delivery_id=delivery_id, now=timezone.now())
+@shared_task(name="notifications.follow_up", expires=STALE_SECONDS)
+def follow_up() -> None:
+    """Reminders, escalations, recoveries: whatever has become due. The next sweep makes up for a lost one."""
+    if following.follow_up(now=timezone.now()):
+        _enqueue(send_due)
 
 
 @shared_task(name="notifications.send_due", expires=STALE_SECONDS, soft_time_limit=SWEEP_SECONDS + SEND_SECONDS)
 def send_due() -> None:
-    """Send what is due, most urgent first, until nothing is left or the next sweep takes over."""
-    until = time.monotonic() + SWEEP_SECONDS
-    while time.monotonic() < until:
-        delivery_id = queries.next_due(now=timezone.now())
-        if delivery_id is None:
-            return
-        services.deliver(delivery_id=delivery_id, now=timezone.now())
+    """Send what is due, most urgent first, until nothing is left or the next sweep takes over.
+
+    Retries are rows too: `next_attempt_at` says when.
+    """
+    Sender().run(seconds=SWEEP_SECONDS)
 
 
 def nudge(**_: Any) -> None:

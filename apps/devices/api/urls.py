@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from apps.devices.api import catalog, views
+from apps.devices.api import catalog, device_side, views
 
 router = SimpleRouter(use_regex_path=False)
 router.register("locations", catalog.LocationViewSet)
@@ -21,4 +21,6 @@ urlpatterns = [
     path("devices/<uuid:device_id>/keys/<int:key_id>/", views.KeyViewSet.as_view(key)),
     path("devices/<uuid:device_id>/keys/<int:key_id>/rotate/", views.KeyViewSet.as_view({"post": "rotate"})),
     path("devices/<uuid:device_id>/commands/", views.CommandViewSet.as_view(many)),
+    path("device/commands/", device_side.OwnCommandsView.as_view()),
+    path("device/commands/<uuid:command_id>/acknowledge/", device_side.AcknowledgeView.as_view()),
 ]

@@ -2,7 +2,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.events.masking import masked
-from apps.notifications import recipients, rendering
+from apps.notifications import hours, recipients, rendering
 from apps.notifications.channels import CHANNELS
 
 RECIPIENTS_SCHEMA = {
@@ -17,12 +17,19 @@ RECIPIENTS_SCHEMA = {
                 "properties": {
                     "type": {"type": "string", "enum": sorted(CHANNELS)},
                     "name": {"type": "string"},
-                    "address": {"type": "string", "description": "Of an email."},
+                    "address": {"type": "string", "description": "Of an email or SMS; of a chat its name."},
                     "url": {"type": "string", "description": "Of a webhook."},
                     "secret": {
                         "type": "string",
-                        "description": "Signs a webhook. Never shown again; send the mask back to keep it.",
+                        "description": "Signs a webhook; of a chat the URL for apprise, such as slack://A/B/C. "
+                        "Never shown again; send the mask back to keep it.",
                     },
+                    "previous_secret": {
+                        "type": "string",
+                        "description": "Signs a webhook too, while receivers learn the new secret.",
+                    },
+                    "timezone": {"type": "string", "description": "IANA name; the template's where left out."},
+                    "quiet_hours": {"type": "string", "description": "Such as 22:00-07:00."},
                 },
             },
         ]
@@ -39,7 +46,7 @@ class RecipientsField(serializers.JSONField):
         return masked(super().to_representation(value))
 
     def to_internal_value(self, data):
-        before = getattr(self.parent.instance, "recipients", [])
+        before = getattr(self.parent.instance, self.field_name, [])
         entries = recipients.with_kept_secrets(super().to_internal_value(data), before)
         try:
             return recipients.normalise(entries)
@@ -59,3 +66,26 @@ class TemplateTextField(serializers.CharField):
         except ValueError as error:
             raise serializers.ValidationError(str(error), code="template_syntax") from error
         return source
+
+
+class ZoneField(serializers.CharField):
+    """An IANA time zone."""
+
+    def to_internal_value(self, data):
+        return _checked(hours.check_zone, super().to_internal_value(data))
+
+
+class QuietHoursField(serializers.CharField):
+    """Such as 22:00-07:00."""
+
+    def to_internal_value(self, data):
+        text = super().to_internal_value(data)
+        _checked(hours.parse, text)
+        return text
+
+
+def _checked(check, text: str):
+    try:
+        return check(text)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error

@@ -18,12 +18,17 @@ class Message:
     text: str
     name: str = ""
     secret: str = field(default="", repr=False)
+    previous_secret: str = field(default="", repr=False)
     payload: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class DeliveryFailed(Exception):
-    """The message did not get through. `permanent`: trying again would not help."""
+    """The message did not get through. `permanent`: trying again would not help.
 
-    def __init__(self, message: str, *, permanent: bool = False):
+    `status` is what the receiver answered, an HTTP status or an SMTP reply code; None if it did not.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False, status: int | None = None):
         super().__init__(message)
         self.permanent = permanent
+        self.status = status

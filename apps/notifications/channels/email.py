@@ -23,6 +23,10 @@ def check(recipient: dict) -> None:
         raise ValueError(f"{recipient[ADDRESS]!r} is not an email address") from error
 
 
+def lane(recipient: dict) -> str:
+    return "email"
+
+
 def send(message: Message) -> None:
     mailer = mailers.default
     try:
@@ -30,12 +34,13 @@ def send(message: Message) -> None:
         mailer.send_messages([_compose(message)])
     except smtplib.SMTPRecipientsRefused as error:
         code, reply = next(iter(error.recipients.values()))
-        raise DeliveryFailed(f"Recipient refused: {_reply(code, reply)}", permanent=code >= 500) from error
+        raise DeliveryFailed(f"Recipient refused: {_reply(code, reply)}", permanent=code >= 500, status=code) from error
     except smtplib.SMTPAuthenticationError as error:  # the operator's to mend, not the recipient's
-        raise DeliveryFailed(f"Mail server refused our login: {error.smtp_code}") from error
+        raise DeliveryFailed(f"Mail server refused our login: {error.smtp_code}", status=error.smtp_code) from error
     except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
         answer = _reply(error.smtp_code, error.smtp_error)
-        raise DeliveryFailed(f"Mail server refused: {answer}", permanent=error.smtp_code >= 500) from error
+        permanent, status = error.smtp_code >= 500, error.smtp_code
+        raise DeliveryFailed(f"Mail server refused: {answer}", permanent=permanent, status=status) from error
     except ValueError as error:  # an address or header that can't be written down
         raise DeliveryFailed(f"Can't be sent: {error}", permanent=True) from error
     except (smtplib.SMTPException, OSError) as error:

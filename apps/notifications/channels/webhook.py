@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 from apps.notifications.channels.base import DeliveryFailed, Message
 
 ADDRESS = "url"
-OPTIONS = frozenset({"secret"})
+OPTIONS = frozenset({"secret", "previous_secret"})
 
 MAX_URL = 2000
 SECRET_BYTES = range(16, 65)
@@ -31,11 +31,18 @@ TRY_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MA
 
 def check(recipient: dict) -> None:
     _check_url(recipient[ADDRESS])
-    if recipient.get("secret"):
-        _check_secret(recipient["secret"])
+    if recipient.get("previous_secret") and not recipient.get("secret"):
+        raise ValueError("a previous_secret goes with the secret that takes its place")
+    for key in OPTIONS:
+        if recipient.get(key):
+            _check_secret(recipient[key])
 
 
-def send(message: Message) -> None:
+def lane(recipient: dict) -> str:
+    return f"webhook {urlsplit(recipient[ADDRESS]).netloc.lower()}"
+
+
+def send(message: Message) -> int:
     body = json.dumps(message.payload)
     try:
         with _session(message.address) as session:
@@ -47,6 +54,7 @@ def send(message: Message) -> None:
             )
             with answer:
                 _judge(answer)
+                return answer.status_code
     except InvalidIPAddress as error:
         raise DeliveryFailed("The URL leads into a private network; no request was made.", permanent=True) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
@@ -88,7 +96,10 @@ def _headers(message: Message, body: str) -> dict[str, str]:
         "webhook-timestamp": str(int(at.timestamp())),
     }
     if message.secret:
-        headers["webhook-signature"] = Webhook(message.secret).sign(message.key, at, body)
+        # While a secret is being changed, receivers may know the old one or the new one: either signature will do.
+        secrets = [secret for secret in (message.secret, message.previous_secret) if secret]
+        signatures = [Webhook(secret).sign(message.key, at, body) for secret in secrets]
+        headers["webhook-signature"] = " ".join(signatures)
     return headers
 
 
@@ -97,7 +108,8 @@ def _judge(answer: requests.Response) -> None:
         return
     permanent = 400 <= answer.status_code < 500 and answer.status_code not in TRY_AGAIN
     said = answer.raw.read1(ANSWER_BYTES).decode(errors="replace").replace("\0", "").strip()
-    raise DeliveryFailed(f"The receiver answered {answer.status_code}. {said}".strip(), permanent=permanent)
+    text = f"The receiver answered {answer.status_code}. {said}".strip()
+    raise DeliveryFailed(text, permanent=permanent, status=answer.status_code)
 
 
 def _check_url(url: str) -> None:

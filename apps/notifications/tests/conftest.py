@@ -1,6 +1,19 @@
 import pytest
 
+from apps.notifications import sender
 from apps.notifications.tests.receivers import SmtpSink, WebhookReceiver
+
+
+@pytest.fixture(autouse=True)
+def _told_at_once(settings):
+    """Tests of grouping say otherwise."""
+    settings.NOTIFICATIONS = settings.NOTIFICATIONS | {"GROUP_WAIT": 0}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_lanes():
+    """Other tests' receivers were others."""
+    sender.LANES._lanes.clear()
 
 
 @pytest.fixture

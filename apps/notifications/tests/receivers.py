@@ -8,9 +8,10 @@ with SmtpSink() as mail, WebhookReceiver() as hook:
 import email
 import json
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import default as email_policy
@@ -99,12 +100,18 @@ class WebhookReceiver:
     """An HTTP server that keeps what is posted to it in `requests`.
 
     It answers `status`, with `headers` and `body`, after `delay` seconds; all may be changed while it runs.
+    `statuses` go first, one for each request; while `resets` is on, connections are reset without an answer.
     """
 
     def __init__(self, status: int = 204, headers: dict | None = None, body: bytes = b"", delay: float = 0):
         self.requests: list[ReceivedRequest] = []
         self.status, self.headers, self.body, self.delay = status, headers or {}, body, delay
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+        self.statuses: Iterator[int] = iter(())
+        self.resets = False
+        self.on_answer: Callable[[], None] = lambda: None
+        self.most_at_once = self._at_once = 0
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _handler_for(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -120,10 +127,22 @@ class WebhookReceiver:
         self._thread.start()
         return self
 
+    def answering(self, by: int) -> None:
+        with self._lock:
+            self._at_once += by
+            self.most_at_once = max(self.most_at_once, self._at_once)
+
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # all that the hub sends at once
+
+    def handle_error(self, request, client_address):
+        pass  # the hub went away, or we reset the connection
 
 
 def _handler_for(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
@@ -132,14 +151,22 @@ def _handler_for(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.requests.append(ReceivedRequest(self.path, headers, body))
+            if receiver.resets:
+                # Closing with no time to linger sends a reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                return
+            receiver.answering(1)
             time.sleep(receiver.delay)
+            receiver.on_answer()
+            receiver.answering(-1)
             self._answer()
 
         do_GET = do_POST
 
         def _answer(self):
             try:
-                self.send_response(receiver.status)
+                self.send_response(next(receiver.statuses, receiver.status))
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
                 self.end_headers()

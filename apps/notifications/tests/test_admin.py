@@ -3,7 +3,7 @@ import json
 import pytest
 
 from apps.events.tests.factories import EventFactory
-from apps.notifications.models import NotificationDelivery, NotificationTemplate
+from apps.notifications.models import NotificationDelivery, NotificationTemplate, Silence
 from apps.notifications.tests.factories import DeliveryFactory, TemplateFactory
 
 TEMPLATES = "/admin/notifications/notificationtemplate/"
@@ -23,7 +23,8 @@ def page(client, admin):
 
 def form(**changes):
     fields = {"name": "T", "message_template": "x", "recipients": "[]", "priority": 1, "is_active": "on"}
-    return fields | {"retry_count": 3, "retry_delay_minutes": 5} | changes
+    numbers = {"retry_count": 3, "retry_delay_minutes": 5, "repeat_minutes": 0, "escalate_after_minutes": 0}
+    return fields | numbers | {"escalation_recipients": "[]"} | changes
 
 
 def test_recipients_are_stored_in_their_full_form(page):
@@ -88,3 +89,25 @@ def test_list_takes_as_many_queries_for_many_rows_as_for_one(page, device, url, 
         DeliveryFactory(event=EventFactory(device=device))
     with django_assert_max_num_queries(len(few)):
         page.get(url)
+
+
+@pytest.mark.parametrize("wrong", [{"timezone": "Mars"}, {"quiet_hours": "night"}, {"escalation_recipients": '["x"]'}])
+def test_calm_that_makes_no_sense_is_refused(page, wrong):
+    page.post(f"{TEMPLATES}add/", form(**wrong))
+
+    assert not NotificationTemplate.objects.exists()
+
+
+def test_silence_is_made_in_the_admin(page, admin):
+    times = {"starts_at_0": "2026-11-20", "starts_at_1": "10:00", "ends_at_0": "2026-11-21", "ends_at_1": "10:00"}
+    page.post("/admin/notifications/silence/add/", {"reason": "maintenance", **times})
+
+    assert Silence.objects.get().created_by == admin
+    assert page.get("/admin/notifications/silence/").status_code == 200
+
+
+def test_delivery_shows_its_attempts(page):
+    delivery = DeliveryFactory()
+    delivery.attempts.create(started_at=delivery.next_attempt_at, outcome="failed", error="no such host")
+
+    assert "no such host" in page.get(f"{DELIVERIES}{delivery.pk}/change/").content.decode()

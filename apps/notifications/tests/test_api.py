@@ -109,11 +109,11 @@ def test_template_with_a_syntax_error_is_refused(api, alex, field):
 
 
 def test_wrong_recipients_are_each_named(api, alex):
-    recipients = ["ok@example.com", "nonsense", {"type": "sms", "phone": "+38050"}]
+    recipients = ["ok@example.com", "nonsense", {"type": "pigeon", "loft": "3"}]
     refused = errors(api(alex).post(TEMPLATES, NEW | {"recipients": recipients}))
 
     assert set(refused) == {"recipients.1", "recipients.2"}
-    assert "there are: email, webhook" in refused["recipients.2"]
+    assert "there are: chat, email, sms, webhook" in refused["recipients.2"]
 
 
 def test_missing_fields_are_named(api, alex):

@@ -42,7 +42,7 @@ def test_recipient_named_twice_is_told_once():
         ({"type": "webhook", "url": "https://me:pass@example.com/"}, "password"),
         ({"type": "webhook", "url": "https://example.com/", "secret": "short"}, "a secret is"),
         ({"type": "webhook", "url": "https://example.com/", "secrets": SECRET}, "unknown key 'secrets'"),
-        ({"type": "sms", "phone": "+380501234567"}, "unknown type 'sms'; there are: email, webhook"),
+        ({"type": "pigeon", "loft": "3"}, "unknown type 'pigeon'; there are: chat, email, sms, webhook"),
         ({"address": "a@example.com"}, "unknown type None"),
         ({"type": ["email"]}, "unknown type"),
         (7, "a recipient is"),

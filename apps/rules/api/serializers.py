@@ -31,6 +31,12 @@ class RuleSerializer(serializers.ModelSerializer):
     )
     operator = serializers.ChoiceField(list(conditions.OPERATORS), write_only=True, required=False)
     threshold = serializers.JSONField(write_only=True, required=False)
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        default=list,
+        help_text="After saving: what will not work as it is, such as an action on a machine that does not exist.",
+    )
 
     class Meta:
         model = Rule
@@ -48,6 +54,7 @@ class RuleSerializer(serializers.ModelSerializer):
             "action_config",
             "cooldown_minutes",
             "is_enabled",
+            "warnings",
             "last_triggered_at",
             "created_at",
             "updated_at",

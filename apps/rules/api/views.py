@@ -5,7 +5,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
-from apps.rules import services
+from apps.rules import advice, services
 from apps.rules.api.filters import RuleFilter
 from apps.rules.api.serializers import RuleSerializer, RuleStateSerializer
 from apps.rules.models import Rule
@@ -25,12 +25,14 @@ class RuleViewSet(viewsets.ModelViewSet):
         rule = Rule(**serializer.validated_data)
         rule.owner = None if self.request.user.is_admin else self.request.user
         serializer.instance = services.save_rule(rule=rule, now=timezone.now())
+        rule.warnings = advice.warnings_about(rule)
 
     def perform_update(self, serializer):
         rule = serializer.instance
         for name, value in serializer.validated_data.items():
             setattr(rule, name, value)
         serializer.instance = services.save_rule(rule=rule, now=timezone.now())
+        rule.warnings = advice.warnings_about(rule)
 
     def perform_destroy(self, rule):
         if rule.owner_id is None and not self.request.user.is_admin:

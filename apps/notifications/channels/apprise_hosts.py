@@ -1,0 +1,54 @@
+"""Which of apprise's many schemes the hub takes, and the sending through it.
+
+Apprise follows redirects and guards nothing, so a scheme is taken if its messages go to a fixed public host.
+Those of servers of one's own are taken if the operator allows the host. Parameters are refused, since some of
+them change the host. Apprise takes most of a second to import, so only what sends imports it.
+"""
+
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from django.conf import settings
+
+from apps.notifications.channels.base import DeliveryFailed
+
+FIXED_HOST = frozenset({"discord", "gchat", "msgbird", "msteams", "opsgenie", "pagerduty", "pover"})
+FIXED_HOST |= {"slack", "tgram", "twilio", "vonage", "wxteams"}
+OWN_HOST = frozenset({"gotify", "gotifys", "matrix", "matrixs", "mmost", "mmosts", "ntfy", "ntfys"})
+OWN_HOST |= {"rocket", "rockets", "workflow", "workflows"}
+CLOUD_TOPIC = "ntfy"  # ntfy://topic goes to the public service, ntfy://host/topic to a server of one's own
+
+
+def check(url: str) -> None:
+    """Raises ValueError with a sentence that does not repeat the URL: it holds a password."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError as error:
+        raise ValueError("the secret is not a URL such as slack://TokenA/TokenB/TokenC") from error
+    if parts.scheme not in FIXED_HOST | OWN_HOST:
+        raise ValueError(f"services are: {', '.join(sorted(FIXED_HOST | OWN_HOST))}; not {parts.scheme!r}")
+    if not host or not url.isprintable() or "?" in url or "#" in url or "?" in unquote(url):
+        raise ValueError("the secret is a URL such as slack://TokenA/TokenB/TokenC, without parameters")
+    if _goes_to_a_host_of_ones_own(parts):
+        place = parts.netloc.rpartition("@")[2].lower()
+        if not {host, place} & set(settings.NOTIFICATIONS["ALLOWED_CHAT_HOSTS"]):
+            raise ValueError(f"an administrator has to allow the host {host!r} first (CHAT_ALLOWED_HOSTS)")
+
+
+def _goes_to_a_host_of_ones_own(parts: SplitResult) -> bool:
+    if parts.scheme not in OWN_HOST:
+        return False
+    only_a_topic = not parts.path.strip("/") and ":" not in parts.netloc
+    return not (parts.scheme == CLOUD_TOPIC and only_a_topic)
+
+
+def send(url: str, *, subject: str, text: str) -> None:
+    import apprise
+
+    service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    if service is None:
+        raise DeliveryFailed("The service's URL can't be used as it is.", permanent=True)
+    timeout = settings.NOTIFICATIONS["TIMEOUT"]
+    service.socket_connect_timeout = service.socket_read_timeout = float(timeout)
+    if not service.notify(title=subject, body=text):
+        raise DeliveryFailed("The service did not take the message.")
