@@ -81,8 +81,9 @@ class QuestionSerializer(serializers.Serializer):
 
     def get_fields(self):
         fields = super().get_fields()
-        if (request := self.context.get("request")) is not None:
-            fields["device"].queryset = Device.objects.visible_to(request.user)
+        user = getattr(self.context.get("request"), "user", None)
+        if user is not None and user.is_authenticated:
+            fields["device"].queryset = Device.objects.visible_to(user)
         return fields
 
 

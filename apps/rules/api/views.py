@@ -62,7 +62,7 @@ class RuleViewSet(viewsets.ModelViewSet):
         asked.is_valid(raise_exception=True)
         return Response(_backtest(rule, **asked.validated_data))
 
-    @extend_schema(request=DraftRuleSerializer, responses=BacktestSerializer)
+    @extend_schema(operation_id="rules_backtest_draft", request=DraftRuleSerializer, responses=BacktestSerializer)
     @action(detail=False, methods=["post"], url_path="backtest", url_name="backtest-draft", pagination_class=None)
     def backtest_draft(self, request):
         """What a rule that is not saved would have done in that time. Nothing is written."""

@@ -152,7 +152,9 @@ def test_batches_split_anywhere_and_restarts_between_give_the_same(condition, se
     samples, ts = [], 0
     for _ in range(400):
         ts += random.choice((0, 5, 10, 10, 10, 30)) * SECOND
-        samples.append((ts - random.choice((0, 0, 0, 60)) * SECOND, float(random.choice((60, 70, 78, 78, 85, 85, 85, 85)))))
+        samples.append(
+            (ts - random.choice((0, 0, 0, 60)) * SECOND, float(random.choice((60, 70, 78, 78, 85, 85, 85, 85))))
+        )
     on = terms(condition, cooldown=MINUTE, hours={"start": "00:10", "end": "23:00"})
     whole = State()
     expected = feed(whole, on, samples)
