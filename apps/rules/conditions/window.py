@@ -52,43 +52,42 @@ class Aggregate:
             read.must_be_numeric(data_type, f"The {self.function} of a window")
 
     def observe(self, memory: dict, ts: int, value: Value) -> Verdict:
-        """`memory` holds parts as [number, count, sum, min, max], oldest first."""
+        """`memory` holds of each part its number, and count, sum, min and max of its readings: lists, oldest first."""
         if self.function == "count":
             value = 0.0
         elif type(value) is not float:
             return Verdict.BETWEEN
-        parts = self._add(memory, ts, value)
-        if sum(part[1] for part in parts) < self.min_samples or not self._is_whole(memory, ts):
+        self._add(memory, ts, value)
+        if (self.min_samples > 1 and sum(memory["count"]) < self.min_samples) or not self._is_whole(memory, ts):
             return Verdict.BETWEEN
-        return read.compare(self.operator, self._result(parts), self.threshold, self.clear_threshold)
+        return read.compare(self.operator, self._result(memory), self.threshold, self.clear_threshold)
 
-    def _add(self, memory: dict, ts: int, value: float) -> list[list]:
-        parts = memory.setdefault("parts", [])
-        memory.setdefault("since", ts)
-        current = ts * PARTS // self.window
-        while parts and parts[0][0] <= current - PARTS:
-            del parts[0]
-        if parts and parts[-1][0] == current:
-            last = parts[-1]
-            last[1:] = [last[1] + 1, last[2] + value, min(last[3], value), max(last[4], value)]
+    def _add(self, memory: dict, ts: int, value: float) -> None:
+        if "parts" not in memory:
+            memory |= {"since": ts, "parts": [], "count": [], "sum": [], "min": [], "max": []}
+        parts, current = memory["parts"], ts * PARTS // self.window
+        while parts and parts[0] <= current - PARTS:
+            for name in ("parts", "count", "sum", "min", "max"):
+                del memory[name][0]
+        if parts and parts[-1] == current:
+            memory["count"][-1] += 1
+            memory["sum"][-1] += value
+            memory["min"][-1] = min(memory["min"][-1], value)
+            memory["max"][-1] = max(memory["max"][-1], value)
         else:
-            parts.append([current, 1, value, value, value])
-        return parts
+            for name, item in (("parts", current), ("count", 1), ("sum", value), ("min", value), ("max", value)):
+                memory[name].append(item)
 
     def _is_whole(self, memory: dict, ts: int) -> bool:
         grows = self.function in {"count", "sum"} and self.operator in DOWNWARDS
         return not grows or ts - memory["since"] >= self.window
 
-    def _result(self, parts: list[list]) -> float:
-        if self.function == "min":
-            return min(part[3] for part in parts)
-        if self.function == "max":
-            return max(part[4] for part in parts)
-        count = sum(part[1] for part in parts)
-        if self.function == "count":
-            return float(count)
-        total = sum(part[2] for part in parts)
-        return total if self.function == "sum" else total / count
+    def _result(self, memory: dict) -> float:
+        if self.function == "avg":
+            return sum(memory["sum"]) / sum(memory["count"])
+        if self.function in {"min", "max"}:
+            return (min if self.function == "min" else max)(memory[self.function])
+        return float(sum(memory[self.function]))
 
     def describe(self, metric: str, unit: str = "") -> str:
         of = f"{self.function} of {metric} over {show_duration(self.window)}"
@@ -96,4 +95,4 @@ class Aggregate:
         return f"{of} {SYMBOLS[self.operator]} {show(self.threshold)} {unit}".strip()
 
     def measured(self, memory: dict, value: Value) -> str:
-        return show(self._result(memory["parts"])) if memory.get("parts") else show(value)
+        return show(self._result(memory)) if memory.get("parts") else show(value)
