@@ -122,9 +122,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     # Sweepers: they find what a lost nudge left behind. On a healthy hub they find nothing.
     "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},
+    "check-silence": {"task": "rules.check_silence", "schedule": 10.0},
     "dispatch-events": {"task": "notifications.dispatch_pending", "schedule": 5.0},
     "send-due-deliveries": {"task": "notifications.send_due", "schedule": 5.0},
     "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
+    "forget-rule-changes": {"task": "rules.forget_changes", "schedule": timedelta(hours=1)},
     "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
     "forget-expired-tokens": {"task": "users.forget_expired_tokens", "schedule": timedelta(days=1)},
 }

@@ -21,6 +21,13 @@ INSERT_UNLESS_OPEN = """
     RETURNING *
 """
 
+INSERT_RESOLVED = """
+    INSERT INTO events (rule_id, device_id, device_metric_id, severity, message, timestamp, reading_ts,
+                        execution_results, metadata, status, created_at, resolved_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'resolved', %s, %s)
+    RETURNING *
+"""
+
 
 class EventIsResolved(Exception):
     """The event is over: there is nothing left to acknowledge."""
@@ -45,13 +52,37 @@ def open_event(
     moment: a later edit of the rule does not change what this event does. `metadata` may hold
     `{"rule": {"name"}, "reading": {"metric", "value", "unit"}}`, which messages are written from.
     """
-    results = [{**action, "status": "pending"} for action in actions]
     row = [rule_id, device_id, device_metric_id, severity, message, timestamp, reading_ts]
-    row += [json.dumps(results), json.dumps(metadata), now]
+    row += [_pending(actions), json.dumps(metadata), now]
     opened = next(iter(Event.objects.raw(INSERT_UNLESS_OPEN, row)), None)
     if opened is not None:
         transaction.on_commit(_announce, robust=True)
     return opened
+
+
+def remember_event(
+    *,
+    rule_id: UUID,
+    device_id: UUID,
+    device_metric_id: int,
+    severity: str,
+    message: str,
+    timestamp: datetime,
+    reading_ts: datetime | None,
+    actions: list[dict],
+    metadata: dict,
+    cleared: datetime,
+    now: datetime,
+) -> Event:
+    """An event that was over when the hub learned of it, for readings that came late: resolved, and nobody is told."""
+    metadata = metadata | {"retroactive": True, "cleared": cleared.isoformat()}
+    row = [rule_id, device_id, device_metric_id, severity, message, timestamp, reading_ts]
+    row += [_pending(actions), json.dumps(metadata), now, now]
+    return next(iter(Event.objects.raw(INSERT_RESOLVED, row)))
+
+
+def _pending(actions: list[dict]) -> str:
+    return json.dumps([{**action, "status": "pending"} for action in actions])
 
 
 def _announce() -> None:

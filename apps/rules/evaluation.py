@@ -6,37 +6,49 @@ may die anywhere, and two may run at once, without an event lost or doubled.
 """
 
 import logging
-from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from django.db import connection, transaction
 
-from apps.devices.models import DeviceMetric
-from apps.events import services as event_services
-from apps.rules import conditions
-from apps.rules.machine import Change, Stage, State, Transition, step
-from apps.rules.models import Rule, RuleState
-from apps.rules.queries import rules_of_series
+from apps.rules.judging import Portion, judge, judge_portions
+from apps.rules.locks import lock_shard
+from apps.rules.terms import to_micros
 from apps.telemetry.models import WatchedBatch
+
+__all__ = ["evaluate_once", "evaluate_pending", "judge"]
 
 logger = logging.getLogger(__name__)
 
-LOCK_SPACE = 0x10_7B  # first key of the advisory locks; the second is the shard
 BATCHES_AT_ONCE = 500
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Samples = dict[int, list[tuple[int, conditions.Value]]]
+# A shard with nothing to judge is not in the answer, however many batches the others have.
+_WAITING = """
+    SELECT shard FROM generate_series(0, %s) AS shard
+    WHERE EXISTS (SELECT FROM watched_batches AS b WHERE b.error = '' AND b.shard = shard)
+"""
 
 
 def evaluate_pending(*, now: datetime) -> int:
-    """Judge everything that waits, shard by shard. Returns the number of batches judged."""
+    """Judge everything that waits. Returns the number of batches judged.
+
+    It looks again after the last shard: what came in while another worker held a lock must not wait for the sweeper.
+    """
     judged = 0
-    shards = WatchedBatch.objects.filter(error="").values_list("shard", flat=True).distinct().order_by("shard")
-    for shard in list(shards):
-        while count := _evaluate_shard(shard, BATCHES_AT_ONCE, now):
-            judged += count
+    while count := evaluate_once(now=now):
+        judged += count
     return judged
+
+
+def evaluate_once(*, now: datetime) -> int:
+    """One round over the shards that have something to judge. 0 if there is none, or others are at them all."""
+    return sum(_evaluate_shard(shard, BATCHES_AT_ONCE, now) for shard in _waiting_shards())
+
+
+def _waiting_shards() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING, [WatchedBatch.SHARDS - 1])
+        return [shard for (shard,) in cursor.fetchall()]
 
 
 def _evaluate_shard(shard: int, limit: int, now: datetime) -> int:
@@ -52,18 +64,18 @@ def _evaluate_shard(shard: int, limit: int, now: datetime) -> int:
 
 @transaction.atomic
 def _judge_next(shard: int, limit: int, now: datetime) -> int:
-    if not _lock(shard):
-        return 0  # another worker is at it, and will take what has come in since
+    if not lock_shard(shard):
+        return 0  # another worker is at it, and looks again when it is through
     batches = list(WatchedBatch.objects.filter(shard=shard, error="").order_by("id")[:limit])
     if batches:
-        judge(samples=_unpack(batches), now=now)
+        judge_portions(portions=[_unpack(batch) for batch in batches], now=now)
         WatchedBatch.objects.filter(pk__in=[batch.pk for batch in batches]).delete()
     return len(batches)
 
 
 @transaction.atomic
 def _set_aside(shard: int) -> int:
-    if not _lock(shard):
+    if not lock_shard(shard):
         return 0
     first = WatchedBatch.objects.filter(shard=shard, error="").order_by("id").first()
     if first is None:
@@ -73,112 +85,13 @@ def _set_aside(shard: int) -> int:
     return 1
 
 
-def judge(*, samples: Samples, now: datetime) -> None:
-    """Feed samples, oldest first, to every rule that concerns their series; open and resolve events."""
-    rules = rules_of_series(device_metric_ids=list(samples))
-    states = _load_states(rules)
-    series = DeviceMetric.objects.select_related("device", "metric", "device__device_type").in_bulk(list(rules))
-    for series_id, concerned in rules.items():
-        for rule in concerned:
-            stored = states.get((rule.pk, series_id)) or RuleState(rule=rule, device_metric_id=series_id)
-            _judge_series(rule, series[series_id], stored, samples[series_id], now)
-            states[rule.pk, series_id] = stored
-    _save_states(list(states.values()))
-
-
-def _judge_series(rule: Rule, series: DeviceMetric, stored: RuleState, samples: list, now: datetime) -> None:
-    condition = conditions.parse(rule.condition)
-    cooldown = rule.cooldown_minutes * 60_000_000
-    state = _to_state(stored)
-    for ts, value in samples:
-        state, transition = step(state, condition, cooldown, ts, value)
-        if transition is not None:
-            _record(transition, rule, series, condition, now)
-    _from_state(stored, state)
-
-
-def _record(
-    transition: Transition, rule: Rule, series: DeviceMetric, condition: conditions.Threshold, now: datetime
-) -> None:
-    at = _to_datetime(transition.ts)
-    if transition.change is Change.CLEARED:
-        event_services.resolve_cleared(rule_id=rule.pk, device_metric_id=series.pk, timestamp=at, now=now)
-        return
-    unit = series.unit or series.metric.unit
-    event = event_services.open_event(
-        rule_id=rule.pk,
-        device_id=series.device_id,
-        device_metric_id=series.pk,
-        severity=rule.severity,
-        message=f"{rule.name}: {condition.describe(series.metric.name, unit)}, "
-        f"measured {conditions.show(transition.value)} on {series.device.name}",
-        timestamp=at,
-        reading_ts=at,
-        actions=rule.action_config,
-        metadata={
-            "rule": {"name": rule.name, "condition": rule.condition},
-            "reading": {
-                "metric": series.metric.name,
-                "unit": unit,
-                "value": transition.value,
-                "timestamp": at.isoformat(),
-            },
-        },
-        now=now,
-    )
-    if event is not None:
-        Rule.objects.filter(pk=rule.pk).update(last_triggered_at=at)
-
-
-def _lock(shard: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_SPACE, shard])
-        return cursor.fetchone()[0]
-
-
-def _unpack(batches: list[WatchedBatch]) -> Samples:
-    """Samples by series. Within a batch they lie sorted by time; batches follow each other as stored."""
-    samples = defaultdict(list)
-    for batch in batches:
-        series_ids, timestamps, values = msgspec.msgpack.decode(batch.payload)
-        for series_id, ts, value in zip(series_ids, timestamps, values, strict=True):
+def _unpack(batch: WatchedBatch) -> Portion:
+    """Within a batch samples lie sorted by time."""
+    samples: dict[int, list] = {}
+    series_ids, timestamps, values = msgspec.msgpack.decode(batch.payload)
+    for series_id, ts, value in zip(series_ids, timestamps, values, strict=True):
+        if series_id in samples:
             samples[series_id].append((ts, value))
-    return samples
-
-
-def _load_states(rules: dict[int, list[Rule]]) -> dict[tuple, RuleState]:
-    rows = RuleState.objects.filter(device_metric_id__in=list(rules))
-    return {(row.rule_id, row.device_metric_id): row for row in rows}
-
-
-def _save_states(states: list[RuleState]) -> None:
-    fields = ["state", "since", "last_value", "last_ts", "last_opened"]
-    RuleState.objects.bulk_create(
-        states, update_conflicts=True, unique_fields=["rule", "device_metric"], update_fields=fields
-    )
-
-
-def _to_state(row: RuleState) -> State:
-    return State(
-        stage=Stage(row.state),
-        since=_to_micros(row.since),
-        last_ts=_to_micros(row.last_ts),
-        last_value=row.last_value,
-        last_opened=_to_micros(row.last_opened),
-    )
-
-
-def _from_state(row: RuleState, state: State) -> None:
-    row.state = state.stage.value
-    row.since = _to_datetime(state.since)
-    row.last_ts = _to_datetime(state.last_ts)
-    row.last_value = state.last_value
-    row.last_opened = _to_datetime(state.last_opened)
-
-
-def _to_micros(at: datetime | None) -> int | None:
-    return None if at is None else (at - EPOCH) // timedelta(microseconds=1)
-
-
-def _to_datetime(micros: int | None) -> datetime | None:
-    return None if micros is None else EPOCH + timedelta(microseconds=micros)
+        else:
+            samples[series_id] = [(ts, value)]
+    return Portion(samples, to_micros(batch.created_at))

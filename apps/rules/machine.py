@@ -1,13 +1,15 @@
 """The state machine of one rule on one series: normal → pending → firing → normal.
 
-Pure and in event time: it knows samples, not clocks, so a restart or a replay gives the same result.
-All times are µs since 1970.
+Pure and in event time: it knows samples, not clocks, so a restart, a replay or another division into batches gives
+the same result. Silence alone has a clock, and is told the time by its caller. All times are µs since 1970.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from apps.rules.conditions import Threshold, Value
+from apps.rules.conditions import Condition, NoData, Several, Threshold, Value, Verdict
+from apps.rules.schedule import Schedule
 
 
 class Stage(StrEnum):
@@ -21,42 +23,181 @@ class Change(StrEnum):
     CLEARED = "cleared"
 
 
+class Holdup(StrEnum):
+    """What keeps a rule in its stage: an opening is put off, or a clearing is absorbed."""
+
+    NOTHING = ""
+    DURATION = "duration"
+    COOLDOWN = "cooldown"
+    SCHEDULE = "schedule"
+    HYSTERESIS = "hysteresis"
+
+
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """How a rule judges; the part of it that the machine needs."""
+
+    condition: Condition
+    cooldown: int = 0
+    schedule: Schedule | None = None
+
+
+@dataclass(slots=True)
 class State:
+    """Where a rule stands with a series. `memory` is the condition's; the last four count since it began."""
+
     stage: Stage = Stage.NORMAL
     since: int | None = None
     last_ts: int | None = None
-    last_value: Value | None = None
+    last_value: Value | dict | None = None
     last_opened: int | None = None
+    held_by: Holdup = Holdup.NOTHING
+    memory: dict = field(default_factory=dict)
+    openings: int = 0
+    cooled: int = 0  # openings that the cooldown put off or prevented
+    absorbed: int = 0  # crossings back that the hysteresis did not take for the end
+    late: int = 0  # samples that came too late to be judged
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     change: Change
     ts: int
-    value: Value
+    value: Value | dict | None
+    measured: str = ""
 
 
-def step(state: State, condition: Threshold, cooldown: int, ts: int, value: Value) -> tuple[State, Transition | None]:
-    """Feed one sample. A sample that is not newer than the last one judged changes nothing."""
-    if state.last_ts is not None and ts <= state.last_ts:
-        return state, None
-    seen = replace(state, last_ts=ts, last_value=value)
+Samples = list[tuple[int, Any]]
+
+
+def feed(state: State, terms: Terms, samples: Samples) -> tuple[list[Transition], Samples]:
+    """Judge samples, changing `state`. Returns the transitions, and the samples that came too late to be judged.
+
+    A sample is late that is not newer than the last one judged.
+    """
+    if type(terms.condition) is Threshold:
+        return _feed_threshold(state, terms, samples)
+    transitions, late = [], []
+    for ts, value in samples:
+        verdict = _observe(state, terms.condition, ts, value)
+        if verdict is None:
+            late.append((ts, value))
+            continue
+        state.last_ts = ts if state.last_ts is None or ts > state.last_ts else state.last_ts
+        if type(terms.condition) is Several:
+            value = dict(state.memory["values"])
+        state.last_value = value
+        transition = _advance(state, terms, verdict, state.last_ts, value)
+        if transition is not None:
+            transitions.append(transition)
+    state.late += len(late)
+    return transitions, late
+
+
+def hear(state: State, terms: Terms, samples: Samples, arrived: int) -> list[Transition]:
+    """Samples of a series whose silence is watched: whatever comes in ends it, also what is late."""
+    condition = terms.condition
+    for ts, value in samples:
+        condition.hear(state.memory, state.last_ts, ts, arrived)
+        if state.last_ts is None or ts > state.last_ts:
+            state.last_ts, state.last_value = ts, value
+    if not samples or state.stage is Stage.NORMAL:
+        return []
+    transition = _advance(state, terms, Verdict.CLEAR, arrived, state.last_value)
+    return [] if transition is None else [transition]
+
+
+def tick(state: State, terms: Terms, now: int) -> Transition | None:
+    """It is `now`, and nothing came in since the last sample heard."""
+    due = terms.condition.due(state.memory)
+    if due is None or now < due or state.stage is Stage.FIRING:
+        return None
+    due = max(due, state.memory.get("from", due))  # not before the rule was there
+    at = due if state.stage is Stage.NORMAL and not _obstacle(state, terms, due, due) else now
+    return _advance(state, terms, Verdict.HOLDS, at, None)
+
+
+def next_tick(state: State, terms: Terms) -> int | None:
+    """When `tick` has something to do at the earliest; None if samples alone can change the state."""
+    if not isinstance(terms.condition, NoData) or state.stage is Stage.FIRING:
+        return None
+    due = terms.condition.due(state.memory)
+    if due is not None and state.held_by is Holdup.COOLDOWN:
+        return max(due, state.last_opened + terms.cooldown)
+    return due
+
+
+def _observe(state: State, condition: Condition, ts: int, value: Any) -> Verdict | None:
+    """None if the sample is late. What is late among several metrics is for the condition to say."""
+    if state.last_ts is not None and ts <= state.last_ts and type(condition) is not Several:
+        return None
+    return condition.observe(state.memory, ts, value)
+
+
+def _feed_threshold(state: State, terms: Terms, samples: Samples) -> tuple[list[Transition], Samples]:
+    """The same for what most rules are, where most samples are quiet or change nothing."""
+    condition, transitions, late = terms.condition, [], []
+    observe, memory = condition.observe, state.memory
+    last_ts, last_value = state.last_ts, state.last_value
+    for sample in samples:
+        ts, value = sample
+        if last_ts is not None and ts <= last_ts:
+            late.append(sample)
+            continue
+        last_ts, last_value = ts, value
+        verdict = observe(memory, ts, value)
+        if state.stage is Stage.NORMAL and verdict is not Verdict.HOLDS:
+            continue
+        transition = _advance(state, terms, verdict, ts, value)
+        if transition is not None:
+            transitions.append(transition)
+    state.last_ts, state.last_value = last_ts, last_value
+    state.late += len(late)
+    return transitions, late
+
+
+def _advance(state: State, terms: Terms, verdict: Verdict, ts: int, value: Any) -> Transition | None:
     if state.stage is Stage.FIRING:
-        if not condition.clears(value):
-            return seen, None
-        return replace(seen, stage=Stage.NORMAL, since=ts), Transition(Change.CLEARED, ts, value)
-    if not condition.holds(value):
-        return (seen if state.stage is Stage.NORMAL else replace(seen, stage=Stage.NORMAL, since=ts)), None
-    return _holding(seen, condition, cooldown, ts, value)
+        return _while_firing(state, terms, verdict, ts, value)
+    if verdict is Verdict.HOLDS:
+        return _while_holding(state, terms, ts, value)
+    if state.stage is Stage.PENDING:
+        state.stage, state.since, state.held_by = Stage.NORMAL, ts, Holdup.NOTHING
+    return None
 
 
-def _holding(
-    state: State, condition: Threshold, cooldown: int, ts: int, value: Value
-) -> tuple[State, Transition | None]:
-    """While it holds: wait for the duration and the cooldown to pass, then fire."""
-    since = state.since if state.stage is Stage.PENDING else ts
-    cooling = state.last_opened is not None and ts - state.last_opened < cooldown
-    if ts - since < condition.hold_for or cooling:
-        return replace(state, stage=Stage.PENDING, since=since), None
-    return replace(state, stage=Stage.FIRING, since=ts, last_opened=ts), Transition(Change.OPENED, ts, value)
+def _while_firing(state: State, terms: Terms, verdict: Verdict, ts: int, value: Any) -> Transition | None:
+    if verdict is Verdict.CLEAR:
+        state.stage, state.since, state.held_by = Stage.NORMAL, ts, Holdup.NOTHING
+        return Transition(Change.CLEARED, ts, value)
+    if verdict is Verdict.HOLDS:
+        state.held_by = Holdup.NOTHING
+    elif state.held_by is Holdup.NOTHING:
+        state.held_by = Holdup.HYSTERESIS
+        state.absorbed += 1
+    return None
+
+
+def _while_holding(state: State, terms: Terms, ts: int, value: Any) -> Transition | None:
+    """Wait for duration, cooldown and schedule, then fire."""
+    if state.stage is Stage.NORMAL:
+        state.stage, state.since = Stage.PENDING, ts
+    holdup = _obstacle(state, terms, state.since, ts)
+    if holdup:
+        state.cooled += holdup is Holdup.COOLDOWN and state.held_by is not Holdup.COOLDOWN
+        state.held_by = holdup
+        return None
+    state.stage, state.since, state.held_by = Stage.FIRING, ts, Holdup.NOTHING
+    state.last_opened = ts
+    state.openings += 1
+    return Transition(Change.OPENED, ts, value, terms.condition.measured(state.memory, value))
+
+
+def _obstacle(state: State, terms: Terms, since: int, ts: int) -> Holdup:
+    if ts - since < terms.condition.hold_for:
+        return Holdup.DURATION
+    if state.last_opened is not None and ts - state.last_opened < terms.cooldown:
+        return Holdup.COOLDOWN
+    if terms.schedule is not None and not terms.schedule.is_active(ts):
+        return Holdup.SCHEDULE
+    return Holdup.NOTHING

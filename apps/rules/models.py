@@ -34,6 +34,13 @@ class Rule(models.Model):
     metric = models.ForeignKey(Metric, on_delete=models.PROTECT, related_name="rules")
     severity = models.CharField(max_length=20, choices=Event.Severity, default=Event.Severity.WARNING)
     condition = models.JSONField(help_text='Such as {"type": "threshold", "operator": "gt", "threshold": 80}.')
+    schedule = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Active hours, such as "
+        '{"timezone": "Europe/Vienna", "hours": [{"weekdays": ["mon"], "start": "08:00", "end": "17:00"}]}. '
+        "Outside of them no event opens. Empty: always active.",
+    )
     action_config = models.JSONField(default=list, blank=True, help_text="Actions to take when an event opens.")
     cooldown_minutes = models.PositiveIntegerField(
         default=15, help_text="No second event of a series within this time after the last one opened."
@@ -67,22 +74,61 @@ class Rule(models.Model):
         return self.name
 
 
+class RuleMetric(models.Model):
+    """A metric that a rule's condition asks for besides the rule's own; `called` is its name in the condition."""
+
+    id = models.BigAutoField(primary_key=True)
+    rule = models.ForeignKey(Rule, on_delete=models.CASCADE, related_name="other_metrics", db_index=False)
+    metric = models.ForeignKey(Metric, on_delete=models.PROTECT, related_name="+")
+    called = models.CharField(max_length=100)
+
+    class Meta:
+        db_table = "rule_metrics"
+        constraints = [models.UniqueConstraint(fields=["rule", "metric"], name="uq_rule_metrics")]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} asks for {self.called}"
+
+
 class RuleState(models.Model):
-    """Where a rule stands with one series, in event time."""
+    """Where a rule stands with one series, in event time.
+
+    With several metrics the series is that of the rule's own metric. Counts run since the rule began, or last
+    changed what it judges.
+    """
 
     class State(models.TextChoices):
         NORMAL = "normal", "Normal"
         PENDING = "pending", "Pending"
         FIRING = "firing", "Firing"
 
+    class Holdup(models.TextChoices):
+        DURATION = "duration", "Duration"
+        COOLDOWN = "cooldown", "Cooldown"
+        SCHEDULE = "schedule", "Schedule"
+        HYSTERESIS = "hysteresis", "Hysteresis"
+
     id = models.BigAutoField(primary_key=True)
     rule = models.ForeignKey(Rule, on_delete=models.CASCADE, related_name="states", db_index=False)
     device_metric = models.ForeignKey(DeviceMetric, on_delete=models.CASCADE, related_name="rule_states")
     state = models.CharField(max_length=10, choices=State, default=State.NORMAL)
     since = models.DateTimeField(null=True, help_text="When this state began.")
+    held_by = models.CharField(
+        max_length=10, choices=Holdup, blank=True, db_default="", help_text="What keeps it in this state."
+    )
     last_value = models.JSONField(null=True)
     last_ts = models.DateTimeField(null=True, help_text="The newest reading judged.")
     last_opened = models.DateTimeField(null=True, help_text="When an event last opened; the cooldown counts from here.")
+    memory = models.JSONField(default=dict, help_text="What the condition remembers of earlier readings.")
+    openings = models.PositiveIntegerField(db_default=0, help_text="Events opened.")
+    suppressed_by_cooldown = models.PositiveIntegerField(
+        db_default=0, help_text="Openings that the cooldown put off or prevented."
+    )
+    absorbed_by_hysteresis = models.PositiveIntegerField(
+        db_default=0, help_text="Crossings back that were not taken for the end."
+    )
+    late_readings = models.PositiveIntegerField(db_default=0, help_text="Readings that came too late to be judged.")
+    due_at = models.DateTimeField(null=True, help_text="When it has been silent for too long, if nothing comes in.")
 
     class Meta:
         db_table = "rule_states"
@@ -90,6 +136,25 @@ class RuleState(models.Model):
             models.UniqueConstraint(fields=["rule", "device_metric"], name="uq_rule_states"),
             models.CheckConstraint(condition=Q(state__in=["normal", "pending", "firing"]), name="ck_rule_states_state"),
         ]
+        indexes = [
+            models.Index(fields=["due_at"], name="idx_rule_states_due", condition=Q(due_at__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.rule_id} / {self.device_metric_id}: {self.state}"
+
+
+class RuleChange(models.Model):
+    """That a rule changed; triggers write it, worker processes read it to forget what they know of the rule."""
+
+    id = models.BigAutoField(primary_key=True)
+    xid = models.BigIntegerField()
+    rule_id = models.UUIDField()
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "rule_changes"
+        indexes = [models.Index(fields=["xid"], name="idx_rule_changes_xid")]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} at {self.changed_at}"

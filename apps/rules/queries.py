@@ -1,37 +1,84 @@
 """Which rules judge which series."""
 
 from collections import defaultdict
+from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection
 
-from apps.rules.models import Rule
-
 # The one statement of whom a rule concerns; `r`, `dm` and `d` are rules, device_metrics and devices.
-CONCERNS = """
-    r.is_enabled AND r.metric_id = dm.metric_id AND (
-        r.device_id = d.id
-        OR (r.device_type_id = d.device_type_id AND (r.owner_id IS NULL OR r.owner_id = d.owner_id))
+SUBJECT = """
+    r.device_id = d.id
+    OR (r.device_type_id = d.device_type_id AND (r.owner_id IS NULL OR r.owner_id = d.owner_id))
+"""
+CONCERNS = f"""
+    r.is_enabled AND ({SUBJECT}) AND (
+        r.metric_id = dm.metric_id
+        OR EXISTS (SELECT FROM rule_metrics rm WHERE rm.rule_id = r.id AND rm.metric_id = dm.metric_id)
     )
 """
 
+# Twice, because a planner that sees both ways in one OR reads all rules.
+_CONCERNED = """
+    SELECT dm.id, dm.device_id, r.id, anchor.id, rm.called
+    FROM device_metrics dm
+    JOIN devices d ON d.id = dm.device_id
+    JOIN rules r ON r.is_enabled AND {subject}
+    JOIN device_metrics anchor ON anchor.device_id = d.id AND anchor.metric_id = r.metric_id
+    LEFT JOIN rule_metrics rm ON rm.rule_id = r.id AND rm.metric_id = dm.metric_id
+    WHERE dm.id = ANY(%(series)s) AND (r.metric_id = dm.metric_id OR rm.id IS NOT NULL)
+"""
+_RULES_OF_SERIES = (
+    _CONCERNED.format(subject="r.device_id = d.id")
+    + " UNION ALL "
+    + _CONCERNED.format(
+        subject="r.device_type_id = d.device_type_id AND (r.owner_id IS NULL OR r.owner_id = d.owner_id)"
+    )
+    + " ORDER BY 3, 4"
+)
+_SERIES_OF_RULE = f"""
+    SELECT anchor.id, part.id, rm.called
+    FROM rules r
+    JOIN devices d ON ({SUBJECT})
+    JOIN device_metrics anchor ON anchor.device_id = d.id AND anchor.metric_id = r.metric_id
+    JOIN device_metrics part ON part.device_id = d.id
+    LEFT JOIN rule_metrics rm ON rm.rule_id = r.id AND rm.metric_id = part.metric_id
+    WHERE r.id = %s AND (part.id = anchor.id OR rm.id IS NOT NULL)
+    ORDER BY anchor.id, part.id
+"""
 
-def rules_of_series(*, device_metric_ids: list[int]) -> dict[int, list[Rule]]:
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """A rule that judges a series. Its state is kept at `anchor`, the series of the rule's own metric.
+
+    `called` is what the condition calls this series' metric, None for the rule's own.
+    """
+
+    rule_id: UUID
+    device_id: UUID
+    anchor: int
+    called: str | None
+
+
+def rules_of_series(*, device_metric_ids: list[int]) -> dict[int, list[Concern]]:
     """Enabled rules by the id of the series that they judge; series without a rule are left out."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT dm.id, r.id
-            FROM device_metrics dm
-            JOIN devices d ON d.id = dm.device_id
-            JOIN rules r ON {CONCERNS}
-            WHERE dm.id = ANY(%s)
-            ORDER BY r.created_at, r.id
-            """,
-            [device_metric_ids],
-        )
-        pairs = cursor.fetchall()
-    rules = Rule.objects.select_related("metric").in_bulk({rule_id for _, rule_id in pairs})
     by_series = defaultdict(list)
-    for series_id, rule_id in pairs:
-        by_series[series_id].append(rules[rule_id])
+    with connection.cursor() as cursor:
+        cursor.execute(_RULES_OF_SERIES, {"series": device_metric_ids})
+        for series_id, device_id, rule_id, anchor, called in cursor.fetchall():
+            by_series[series_id].append(Concern(rule_id, device_id, anchor, called))
     return dict(by_series)
+
+
+def series_of_rule(*, rule_id: UUID) -> dict[int, dict[int, str | None]]:
+    """By the anchor's id: the series that the rule judges together, with what its condition calls them.
+
+    Whether the rule is enabled does not matter here.
+    """
+    together = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(_SERIES_OF_RULE, [rule_id])
+        for anchor, series_id, called in cursor.fetchall():
+            together[anchor][series_id] = called
+    return dict(together)

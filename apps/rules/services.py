@@ -1,16 +1,29 @@
 """Writes around rules: saving them, and keeping `is_watched` true to them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
+from apps.devices.queries import metrics_by_name
 from apps.events import services as event_services
 from apps.events.models import Event
-from apps.rules.models import Rule, RuleState
+from apps.rules import conditions
+from apps.rules.conditions import Several
+from apps.rules.locks import own_rules
+from apps.rules.models import Rule, RuleChange, RuleMetric, RuleState
 from apps.rules.queries import CONCERNS
 
 # What a change of these makes worthless: where the rule stood, and the events that it holds open.
 JUDGEMENT_FIELDS = ("condition", "metric_id", "device_id", "device_type_id", "owner_id", "is_enabled")
+CHANGES_KEPT = timedelta(hours=2)
+# A rule over several metrics judges a device once its own metric is bound: workers have to look again.
+_NEW_SERIES_OF_SEVERAL = """
+    INSERT INTO rule_changes (xid, rule_id, changed_at)
+    SELECT DISTINCT pg_current_xact_id()::text::bigint, r.id, now()
+    FROM rules r JOIN rule_metrics rm ON rm.rule_id = r.id
+    JOIN device_metrics dm ON dm.metric_id IN (r.metric_id, rm.metric_id)
+    WHERE dm.id = ANY(%s)
+"""
 
 
 @transaction.atomic
@@ -18,8 +31,10 @@ def save_rule(*, rule: Rule, now: datetime) -> Rule:
     """Save a new or changed rule. A rule that judges otherwise than before starts afresh."""
     if rule.device is not None:
         rule.owner = rule.device.owner
+    own_rules()
     before = Rule.objects.select_for_update().filter(pk=rule.pk).first()
     rule.save()
+    _save_other_metrics(rule)
     if before is not None and _judges_otherwise(before, rule):
         _start_afresh(rule, now)
     refresh_watched()
@@ -29,6 +44,7 @@ def save_rule(*, rule: Rule, now: datetime) -> Rule:
 @transaction.atomic
 def delete_rule(*, rule: Rule, now: datetime) -> None:
     """Its events stay, resolved and without their rule."""
+    own_rules()
     _start_afresh(rule, now)
     rule.delete()
     refresh_watched()
@@ -37,6 +53,8 @@ def delete_rule(*, rule: Rule, now: datetime) -> None:
 def mark_watched(*, device_metric_ids: list[int]) -> None:
     """For series that were just bound: does a rule (for the device's type) watch them already?"""
     _update_watched("AND dm.id = ANY(%s)", [device_metric_ids])
+    with connection.cursor() as cursor:
+        cursor.execute(_NEW_SERIES_OF_SEVERAL, [device_metric_ids])
 
 
 def refresh_watched() -> None:
@@ -58,6 +76,24 @@ def _update_watched(restriction: str, params: list) -> None:
             """,
             params,
         )
+
+
+def forget_changes(*, now: datetime) -> int:
+    """How many were forgotten. Workers that have not looked for so long start from nothing."""
+    return RuleChange.objects.filter(changed_at__lt=now - CHANGES_KEPT).delete()[0]
+
+
+def _save_other_metrics(rule: Rule) -> None:
+    """The metrics that the condition asks for besides the rule's own, which need its readings too."""
+    condition = conditions.parse(rule.condition)
+    names = condition.metrics if isinstance(condition, Several) else []
+    found = metrics_by_name(names)
+    wanted = {found[name].pk: name for name in names if name in found and found[name].pk != rule.metric_id}
+    present = dict(rule.other_metrics.values_list("metric_id", "called"))
+    if wanted != present:
+        rule.other_metrics.all().delete()
+        rows = [RuleMetric(rule=rule, metric_id=metric_id, called=name) for metric_id, name in wanted.items()]
+        RuleMetric.objects.bulk_create(rows)
 
 
 def _judges_otherwise(before: Rule, after: Rule) -> bool:

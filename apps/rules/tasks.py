@@ -4,7 +4,7 @@ from celery import shared_task
 from django.core.cache import cache
 from django.utils import timezone
 
-from apps.rules import evaluation, services
+from apps.rules import evaluation, services, silence
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,20 @@ def evaluate_pending(**_):
     """Empty the outbox of watched readings. Safe to run twice and at once; beat repeats it anyway."""
     # From here on a new nudge counts: what is stored after this line may not be seen below.
     cache.delete(NUDGED)
-    evaluation.evaluate_pending(now=timezone.now())
+    while evaluation.evaluate_once(now=timezone.now()):
+        pass
+
+
+@shared_task(name="rules.check_silence")
+def check_silence(**_):
+    """Opens events where nothing came in for too long. Safe to run twice and at once; beat repeats it."""
+    silence.check(now=timezone.now())
+
+
+@shared_task(name="rules.forget_changes")
+def forget_changes(**_):
+    """Safe to repeat; the next hour's run makes up for a lost one."""
+    services.forget_changes(now=timezone.now())
 
 
 @shared_task(name="rules.refresh_watched")

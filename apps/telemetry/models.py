@@ -1,3 +1,6 @@
+from uuid import UUID
+from zlib import crc32
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -76,3 +79,7 @@ class WatchedBatch(models.Model):
 
     def __str__(self) -> str:
         return f"batch {self.pk} of shard {self.shard}"
+
+    @classmethod
+    def shard_of(cls, device_id: UUID) -> int:
+        return crc32(device_id.bytes) % cls.SHARDS

@@ -1,8 +1,12 @@
 import pytest
 
-from apps.rules.conditions import ConditionError, check_data_type, parse, parse_duration, show
+from apps.rules.conditions import ConditionError, Verdict, check, parse, parse_duration, show
 
 HOT = {"type": "threshold", "operator": "gt", "threshold": 80}
+
+
+def verdict(condition, value) -> Verdict:
+    return condition.observe({}, 0, value)
 
 
 @pytest.mark.parametrize(
@@ -19,26 +23,26 @@ HOT = {"type": "threshold", "operator": "gt", "threshold": 80}
 def test_each_operator_holds_on_its_side_of_the_threshold(operator, holding, quiet):
     condition = parse(HOT | {"operator": operator})
 
-    assert condition.holds(holding)
-    assert not condition.holds(quiet)
+    assert verdict(condition, holding) is Verdict.HOLDS
+    assert verdict(condition, quiet) is Verdict.CLEAR
 
 
 def test_text_compares_by_equality():
     condition = parse({"type": "threshold", "operator": "neq", "threshold": "ok"})
 
-    assert condition.holds("fault")
-    assert not condition.holds("ok")
+    assert verdict(condition, "fault") is Verdict.HOLDS
+    assert verdict(condition, "ok") is Verdict.CLEAR
 
 
 def test_value_of_another_type_never_holds():
-    assert not parse({"type": "threshold", "operator": "neq", "threshold": "ok"}).holds(5.0)
+    assert verdict(parse({"type": "threshold", "operator": "neq", "threshold": "ok"}), 5.0) is Verdict.CLEAR
 
 
 def test_clear_threshold_keeps_it_from_clearing_too_early():
     condition = parse(HOT | {"clear_threshold": 75})
 
-    assert not condition.clears(78.0)
-    assert condition.clears(75.0)
+    assert verdict(condition, 78.0) is Verdict.BETWEEN
+    assert verdict(condition, 75.0) is Verdict.CLEAR
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_condition_that_is_no_object_is_refused():
 
 def test_threshold_must_fit_the_data_type_of_the_metric():
     with pytest.raises(ConditionError, match="true or false"):
-        check_data_type(parse(HOT), "boolean")
+        check(parse(HOT), data_type="boolean", data_types={}, retention=None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from django.db import connection
 
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory
 from apps.events.models import Event
-from apps.rules import evaluation, services
+from apps.rules import locks, services
 from apps.rules.evaluation import evaluate_pending
 from apps.rules.models import RuleState
 from apps.rules.tests.factories import RuleFactory
@@ -161,7 +161,7 @@ class TestTwoWorkers:
             from django.db import transaction
 
             with transaction.atomic():
-                evaluation._lock(3)
+                locks.lock_shard(3)
                 held.set()
                 release.wait(10)
             connection.close()

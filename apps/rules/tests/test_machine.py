@@ -1,5 +1,7 @@
+import copy
+
 from apps.rules.conditions import parse
-from apps.rules.machine import Change, Stage, State, step
+from apps.rules.machine import Change, Stage, State, Terms, feed
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -8,13 +10,10 @@ HOT = {"type": "threshold", "operator": "gt", "threshold": 80}
 
 def run(condition: dict, samples: list[tuple[int, float]], cooldown: int = 0, state: State | None = None):
     """Feeds (second, value) samples; returns the last state and the transitions as (change, second)."""
-    state = state or State()
-    transitions = []
-    for second, value in samples:
-        state, transition = step(state, parse(condition), cooldown, second * SECOND, value)
-        if transition is not None:
-            transitions.append((transition.change, transition.ts // SECOND))
-    return state, transitions
+    state = copy.deepcopy(state) or State()
+    terms = Terms(parse(condition), cooldown)
+    transitions, _ = feed(state, terms, [(second * SECOND, float(value)) for second, value in samples])
+    return state, [(transition.change, transition.ts // SECOND) for transition in transitions]
 
 
 def test_crossing_opens_once_and_coming_back_clears():
@@ -59,11 +58,13 @@ def test_cooldown_puts_off_the_next_opening():
 
 def test_sample_that_is_late_changes_nothing():
     state, _ = run(HOT, [(100, 70)])
+    after, transitions = run(HOT, [(50, 99)], state=state)
 
-    assert run(HOT, [(50, 99)], state=state) == (state, [])
+    assert transitions == []
+    assert (after.stage, after.last_ts, after.late) == (state.stage, state.last_ts, 1)
 
 
 def test_same_sample_twice_changes_nothing():
     state, _ = run(HOT, [(0, 85)])
 
-    assert run(HOT, [(0, 85)], state=state) == (state, [])
+    assert run(HOT, [(0, 85)], state=state)[1] == []

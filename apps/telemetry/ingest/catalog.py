@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
 from uuid import UUID
-from zlib import crc32
 
 from django.db import connection
 
@@ -159,7 +158,7 @@ def _entries(rows: list[tuple]) -> dict[str, DeviceEntry]:
         if entry is None:
             entry = entries[serial] = DeviceEntry(device_id, serial, owner_id, is_active)
         if series_id is not None:
-            shard = crc32(device_id.bytes) % WatchedBatch.SHARDS
+            shard = WatchedBatch.shard_of(device_id)
             entry.series[name] = Series(series_id, data_type, low, high, watched, shard)
     return entries
 
