@@ -33,6 +33,11 @@ class Rule(models.Model):
     device_type = models.ForeignKey(DeviceType, on_delete=models.CASCADE, null=True, blank=True, related_name="rules")
     metric = models.ForeignKey(Metric, on_delete=models.PROTECT, related_name="rules")
     severity = models.CharField(max_length=20, choices=Event.Severity, default=Event.Severity.WARNING)
+    severity_after = models.JSONField(
+        default=list,
+        blank=True,
+        help_text='How the severity of an open event rises, such as [{"after": "10m", "severity": "critical"}].',
+    )
     condition = models.JSONField(help_text='Such as {"type": "threshold", "operator": "gt", "threshold": 80}.')
     schedule = models.JSONField(
         null=True,
