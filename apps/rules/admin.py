@@ -4,7 +4,8 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from apps.rules import conditions, services
+from apps.rules import schedule, services, validation
+from apps.rules.conditions import ConditionError
 from apps.rules.models import Rule, RuleState
 
 
@@ -19,6 +20,7 @@ class RuleForm(forms.ModelForm):
             "metric",
             "severity",
             "condition",
+            "schedule",
             "action_config",
             "cooldown_minutes",
             "is_enabled",
@@ -27,13 +29,24 @@ class RuleForm(forms.ModelForm):
     def clean(self):
         cleaned = super().clean()
         if cleaned.get("condition") is not None and cleaned.get("metric") is not None:
-            try:
-                condition = conditions.parse(cleaned["condition"])
-                conditions.check_data_type(condition, cleaned["metric"].data_type)
-            except conditions.ConditionError as error:
-                where = f"{error.field}: " if error.field else ""
-                self.add_error("condition", f"{where}{error}")
+            self._check_condition(cleaned)
+        try:
+            schedule.parse(cleaned.get("schedule"))
+        except ConditionError as error:
+            self.add_error("schedule", _told(error))
         return cleaned
+
+    def _check_condition(self, cleaned) -> None:
+        try:
+            validation.check_condition(document=cleaned["condition"], metric=cleaned["metric"])
+        except ConditionError as error:
+            self.add_error("condition", _told(error))
+        except validation.MetricError as error:
+            self.add_error("metric", str(error))
+
+
+def _told(error: ConditionError) -> str:
+    return f"{error.field}: {error}" if error.field else str(error)
 
 
 @admin.register(Rule)
@@ -70,8 +83,11 @@ class RuleAdmin(ModelAdmin):
 class RuleStateAdmin(ModelAdmin):
     """Read-only: the state follows from the readings."""
 
-    list_display = ["rule", "device_metric", "state", "since", "last_value", "last_ts"]
-    list_filter = ["state"]
+    list_display = [
+        *("rule", "device_metric", "state", "held_by", "since", "last_value", "last_ts"),
+        *("openings", "suppressed_by_cooldown", "absorbed_by_hysteresis", "late_readings"),
+    ]
+    list_filter = ["state", "held_by"]
     list_select_related = ["rule", "device_metric__device", "device_metric__metric"]
     search_fields = ["rule__name", "device_metric__device__serial_number"]
     ordering = ["-last_ts", "id"]

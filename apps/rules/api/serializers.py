@@ -3,8 +3,18 @@ from rest_framework import serializers
 
 from apps.devices.models import Device, Metric
 from apps.events.masking import masked
-from apps.rules import conditions
+from apps.rules import conditions, schedule, validation
+from apps.rules.conditions import ConditionError
 from apps.rules.models import Rule, RuleState
+
+CONDITION_HELP = (
+    'Such as {"type": "threshold", "operator": "gt", "threshold": 80, "for": "5m"}. Types: '
+    "threshold, range, rate_of_change, no_data, aggregate, stuck, and all or any of these over several metrics."
+)
+SCHEDULE_HELP = (
+    'Active hours, such as {"timezone": "Europe/Vienna", "hours": [{"weekdays": ["mon"], "start": "08:00", '
+    '"end": "17:00"}]}. Outside of them no event opens. Null: always active.'
+)
 
 
 @extend_schema_field(str)
@@ -24,11 +34,14 @@ class RuleSerializer(serializers.ModelSerializer):
     """A rule. `operator` and `threshold` at the top are a shorthand for a threshold condition."""
 
     device = serializers.PrimaryKeyRelatedField(queryset=Device.objects.none(), required=False, allow_null=True)
-    metric = MetricNameField()
+    metric = MetricNameField(
+        required=False, help_text="With several metrics one of them, the first unless given; else it is required."
+    )
     condition = serializers.JSONField(
         required=False,
-        help_text='Such as {"type": "threshold", "operator": "gt", "threshold": 80, "for": "5m"}.',
+        help_text=CONDITION_HELP,
     )
+    schedule = serializers.JSONField(required=False, allow_null=True, help_text=SCHEDULE_HELP)
     operator = serializers.ChoiceField(list(conditions.OPERATORS), write_only=True, required=False)
     threshold = serializers.JSONField(write_only=True, required=False)
 
@@ -43,6 +56,7 @@ class RuleSerializer(serializers.ModelSerializer):
             "metric",
             "severity",
             "condition",
+            "schedule",
             "operator",
             "threshold",
             "action_config",
@@ -91,25 +105,71 @@ class RuleSerializer(serializers.ModelSerializer):
             raise serializers.ValidationError({"device": "A rule is for one device or for one device_type."})
 
     def _check_condition(self, attrs) -> None:
-        """Parsed as it will be judged, against the metric that it will judge."""
+        """As it will be judged, against the metric that it will judge. What is not touched is not asked again."""
+        if self.instance is not None and not {"condition", "metric"} & attrs.keys():
+            return
         document = attrs.get("condition", getattr(self.instance, "condition", None))
         metric = attrs.get("metric", getattr(self.instance, "metric", None))
         try:
-            condition = conditions.parse(document)
-            conditions.check_data_type(condition, metric.data_type)
-        except conditions.ConditionError as error:
+            if metric is None:
+                metric = attrs["metric"] = self._own_metric(document)
+            validation.check_condition(document=document, metric=metric)
+        except ConditionError as error:
+            raise _at_field("condition", error) from None
+        except validation.MetricError as error:
+            raise serializers.ValidationError({"metric": str(error)}) from None
+
+    def _own_metric(self, document):
+        metric = validation.own_metric(document)
+        if metric is None:
+            if document["type"] in ("all", "any"):  # then its first metric is unknown, and the fault is told there
+                validation.check_condition(document=document, metric=None)
+            raise serializers.ValidationError({"metric": "This field is required."}, code="required")
+        return metric
+
+    def validate_schedule(self, document):
+        try:
+            schedule.parse(document)
+        except ConditionError as error:
             fault = serializers.ValidationError(str(error), code=error.code)
-            nested = {error.field: fault.detail} if error.field else fault.detail
-            raise serializers.ValidationError({"condition": nested}) from None
+            raise serializers.ValidationError(_nested(error.field, fault.detail)) from None
+        return document
+
+
+def _at_field(field: str, error: ConditionError) -> serializers.ValidationError:
+    fault = serializers.ValidationError(str(error), code=error.code)
+    return serializers.ValidationError({field: _nested(error.field, fault.detail)})
+
+
+def _nested(path: str, detail):
+    """`conditions.1.metric` as REST framework nests it."""
+    for part in reversed(path.split(".") if path else []):
+        detail = {part: detail}
+    return detail
 
 
 class RuleStateSerializer(serializers.ModelSerializer):
-    """Where the rule stands with one series."""
+    """Where the rule stands with one series; counts run since the rule began, or last changed what it judges."""
 
     device = serializers.UUIDField(source="device_metric.device_id")
     metric = serializers.CharField(source="device_metric.metric.name")
     last_value = serializers.JSONField(allow_null=True)
+    held_by = serializers.ChoiceField(RuleState.Holdup.choices, allow_blank=True)
 
     class Meta:
         model = RuleState
-        fields = ["device", "metric", "state", "since", "last_value", "last_ts", "last_opened"]
+        fields = [
+            "device",
+            "metric",
+            "state",
+            "since",
+            "held_by",
+            "last_value",
+            "last_ts",
+            "last_opened",
+            "due_at",
+            "openings",
+            "suppressed_by_cooldown",
+            "absorbed_by_hysteresis",
+            "late_readings",
+        ]
