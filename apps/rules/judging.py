@@ -47,7 +47,7 @@ def judge_portions(*, portions: list[Portion], now: datetime) -> None:
     work = _Work(portions, book())
     found = states.load(list(work.terms))
     happened = []
-    for key in sorted(work.terms):
+    for key in states.in_order(work.terms):
         happened += _judge_one(key, work, found[key])
     happenings.record(happened, now=now)
     states.save(found, work.terms)

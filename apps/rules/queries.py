@@ -6,6 +6,8 @@ from uuid import UUID
 
 from django.db import connection
 
+from apps.rules.models import Rule
+
 # The one statement of whom a rule concerns; `r`, `dm` and `d` are rules, device_metrics and devices.
 SUBJECT = """
     r.device_id = d.id
@@ -36,14 +38,17 @@ _RULES_OF_SERIES = (
     )
     + " ORDER BY 3, 4"
 )
+# Of a rule that need not be saved: `r` is made of parameters, `asked` are the other metrics that it asks for.
 _SERIES_OF_RULE = f"""
-    SELECT anchor.id, part.id, rm.called
-    FROM rules r
+    SELECT d.id, anchor.id, part.id, asked.called
+    FROM (SELECT %(device)s::uuid AS device_id, %(device_type)s::uuid AS device_type_id,
+                 %(owner)s::bigint AS owner_id) AS r
     JOIN devices d ON ({SUBJECT})
-    JOIN device_metrics anchor ON anchor.device_id = d.id AND anchor.metric_id = r.metric_id
+    JOIN device_metrics anchor ON anchor.device_id = d.id AND anchor.metric_id = %(metric)s
     JOIN device_metrics part ON part.device_id = d.id
-    LEFT JOIN rule_metrics rm ON rm.rule_id = r.id AND rm.metric_id = part.metric_id
-    WHERE r.id = %s AND (part.id = anchor.id OR rm.id IS NOT NULL)
+    LEFT JOIN unnest(%(others)s::int[], %(called)s::text[]) AS asked (metric_id, called)
+        ON asked.metric_id = part.metric_id
+    WHERE (part.id = anchor.id OR asked.called IS NOT NULL) AND (%(only)s::uuid IS NULL OR d.id = %(only)s::uuid)
     ORDER BY anchor.id, part.id
 """
 
@@ -71,14 +76,32 @@ def rules_of_series(*, device_metric_ids: list[int]) -> dict[int, list[Concern]]
     return dict(by_series)
 
 
-def series_of_rule(*, rule_id: UUID) -> dict[int, dict[int, str | None]]:
-    """By the anchor's id: the series that the rule judges together, with what its condition calls them.
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a rule judges together: the series of one device, with what the condition calls their metrics."""
 
-    Whether the rule is enabled does not matter here.
+    device_id: UUID
+    anchor: int
+    parts: dict[int, str | None]
+
+
+def series_of_rule(*, rule: Rule, others: dict[int, str], device_id: UUID | None = None) -> list[Subject]:
+    """Every series that the rule judges, enabled or not, saved or not; or those of one device.
+
+    `others` are the metrics that it asks for besides its own: what its condition calls them, by id.
     """
-    together = defaultdict(dict)
+    params = {
+        "device": rule.device_id,
+        "device_type": rule.device_type_id,
+        "owner": rule.owner_id,
+        "metric": rule.metric_id,
+        "others": list(others),
+        "called": list(others.values()),
+        "only": device_id,
+    }
+    subjects: dict[int, Subject] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_SERIES_OF_RULE, [rule_id])
-        for anchor, series_id, called in cursor.fetchall():
-            together[anchor][series_id] = called
-    return dict(together)
+        cursor.execute(_SERIES_OF_RULE, params)
+        for device, anchor, series_id, called in cursor.fetchall():
+            subjects.setdefault(anchor, Subject(device, anchor, {})).parts[series_id] = called
+    return list(subjects.values())

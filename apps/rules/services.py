@@ -4,14 +4,12 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from apps.devices.queries import metrics_by_name
 from apps.events import services as event_services
 from apps.events.models import Event
-from apps.rules import conditions
-from apps.rules.conditions import Several
 from apps.rules.locks import own_rules
 from apps.rules.models import Rule, RuleChange, RuleMetric, RuleState
 from apps.rules.queries import CONCERNS
+from apps.rules.terms import other_metrics
 
 # What a change of these makes worthless: where the rule stood, and the events that it holds open.
 JUDGEMENT_FIELDS = ("condition", "metric_id", "device_id", "device_type_id", "owner_id", "is_enabled")
@@ -106,10 +104,7 @@ def forget_changes(*, now: datetime) -> int:
 
 def _save_other_metrics(rule: Rule) -> None:
     """The metrics that the condition asks for besides the rule's own, which need its readings too."""
-    condition = conditions.parse(rule.condition)
-    names = condition.metrics if isinstance(condition, Several) else []
-    found = metrics_by_name(names)
-    wanted = {found[name].pk: name for name in names if name in found and found[name].pk != rule.metric_id}
+    wanted = other_metrics(rule)
     present = dict(rule.other_metrics.values_list("metric_id", "called"))
     if wanted != present:
         rule.other_metrics.all().delete()

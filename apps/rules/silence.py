@@ -91,7 +91,7 @@ def _check_shard(shard: int, keys: dict[Key, bool], now: datetime) -> int:
     clock = to_micros(_clock(shard, now))
     terms, found = _terms(list(keys)), states.load(list(keys))
     happened = []
-    for key in sorted(terms):
+    for key in states.in_order(terms):
         if not keys[key]:
             found[key].memory["seen"] = clock  # a device that is put out of use is not expected to say anything
         elif (transition := machine.tick(found[key], terms[key], clock)) is not None:

@@ -1,7 +1,7 @@
 """The rows of `rule_states`, read and written many at a time without an object of the ORM for each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,11 @@ _ROW = (
 _EMPTY = "{}"
 
 
+def in_order(keys: Iterable[Key]) -> list[Key]:
+    """The one order in which states are judged and written, so that nobody waits crosswise."""
+    return sorted(keys, key=lambda key: (key[1], key[0].int))
+
+
 def load(keys: list[Key]) -> dict[Key, State]:
     """Those that there are, and new ones for the others."""
     rules, series = {str(rule_id) for rule_id, _ in keys}, {series_id for _, series_id in keys}
@@ -46,8 +51,7 @@ def load(keys: list[Key]) -> dict[Key, State]:
 
 
 def save(states: Mapping[Key, State], terms: Mapping[Key, Terms]) -> None:
-    """In the order of the keys, so that nobody waits crosswise."""
-    rows = [(str(key[0]), key[1], *_values(states[key], terms[key])) for key in sorted(states)]
+    rows = [(str(key[0]), key[1], *_values(states[key], terms[key])) for key in in_order(states)]
     with connection.cursor() as cursor:
         execute_values(cursor.cursor, _SAVE, rows, template=_ROW, page_size=1000)
 

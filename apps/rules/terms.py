@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from apps.devices.queries import metrics_by_name
 from apps.rules import conditions, schedule
 from apps.rules.conditions import Several
 from apps.rules.machine import Terms
@@ -18,6 +19,14 @@ def terms_of(rule: Rule) -> Terms:
         cooldown=rule.cooldown_minutes * MINUTE,
         schedule=schedule.parse(rule.schedule),
     )
+
+
+def other_metrics(rule: Rule) -> dict[int, str]:
+    """The metrics that the condition, as it is written, asks for besides the rule's own: its names for them, by id."""
+    condition = conditions.parse(rule.condition)
+    names = condition.metrics if isinstance(condition, Several) else []
+    found = metrics_by_name(names)
+    return {found[name].pk: name for name in names if name in found and found[name].pk != rule.metric_id}
 
 
 def own_name(rule: Rule, condition: conditions.Condition, others: set[str]) -> str:

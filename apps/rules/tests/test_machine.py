@@ -1,7 +1,12 @@
 import copy
+import json
+from random import Random
 
+import pytest
+
+from apps.rules import schedule, states
 from apps.rules.conditions import parse
-from apps.rules.machine import Change, Stage, State, Terms, feed
+from apps.rules.machine import Change, Holdup, Stage, State, Terms, feed, hear, next_tick, tick
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -68,3 +73,121 @@ def test_same_sample_twice_changes_nothing():
     state, _ = run(HOT, [(0, 85)])
 
     assert run(HOT, [(0, 85)], state=state)[1] == []
+
+
+def terms(condition, cooldown=0, hours=None):
+    document = {"timezone": "UTC", "hours": [hours]} if hours else None
+    return Terms(parse(condition), cooldown, schedule.parse(document))
+
+
+def test_window_that_opens_while_it_holds_opens_an_event_at_the_next_sample():
+    state = State()
+    samples = [(minute * MINUTE, 85.0) for minute in range(0, 120, 10)]
+    transitions, _ = feed(state, terms(HOT | {"for": "5m"}, hours={"start": "01:05", "end": "02:00"}), samples)
+
+    assert [transition.ts // MINUTE for transition in transitions] == [70]
+
+
+def test_state_says_that_the_schedule_holds_it_up():
+    state = State()
+    feed(state, terms(HOT, hours={"start": "08:00", "end": "09:00"}), [(0, 85.0)])
+
+    assert (state.stage, state.held_by) == (Stage.PENDING, Holdup.SCHEDULE)
+
+
+def test_what_cooldown_and_hysteresis_kept_away_is_counted():
+    samples = [(0, 85), (10, 79), (20, 81), (30, 70), (40, 85), (50, 70), (70, 85), (80, 70), (400, 85)]
+    state, _ = run(HOT | {"clear_threshold": 75}, samples, cooldown=5 * MINUTE)
+
+    assert (state.openings, state.cooled, state.absorbed) == (2, 2, 1)
+
+
+class TestSilence:
+    SILENT = {"type": "no_data", "after": "10m"}
+
+    def heard(self, *minutes, cooldown=0):
+        state, on = State(), terms(self.SILENT, cooldown)
+        for minute in minutes:
+            hear(state, on, [(minute * MINUTE, 1.0)], minute * MINUTE)
+        return state, on
+
+    def test_it_opens_once_when_it_was_silent_for_too_long(self):
+        state, on = self.heard(0)
+
+        assert tick(state, on, 9 * MINUTE) is None
+        assert tick(state, on, 11 * MINUTE).ts == 10 * MINUTE
+        assert tick(state, on, 12 * MINUTE) is None
+
+    def test_it_clears_when_something_comes_in_even_if_old(self):
+        state, on = self.heard(5)
+        tick(state, on, 16 * MINUTE)
+        (transition,) = hear(state, on, [(1 * MINUTE, 1.0)], 20 * MINUTE)
+
+        assert (transition.change, transition.ts) == (Change.CLEARED, 20 * MINUTE)
+
+    def test_cooldown_puts_it_off(self):
+        state, on = self.heard(0, cooldown=60 * MINUTE)
+        tick(state, on, 11 * MINUTE)
+        hear(state, on, [(12 * MINUTE, 1.0)], 12 * MINUTE)
+
+        assert tick(state, on, 30 * MINUTE) is None
+        assert next_tick(state, on) == 70 * MINUTE
+        assert tick(state, on, 71 * MINUTE).ts == 71 * MINUTE
+
+
+CONDITIONS = [
+    HOT | {"for": "30s", "clear_threshold": 75},
+    {"type": "range", "low": 65, "high": 82, "clear_margin": 2},
+    {"type": "rate_of_change", "operator": "gt", "threshold": 60, "per": "minute"},
+    {"type": "aggregate", "function": "avg", "window": "2m", "operator": "gt", "threshold": 78},
+    {"type": "aggregate", "function": "count", "window": "1m", "operator": "lt", "threshold": 4},
+    {"type": "stuck", "count": 3},
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition["type"])
+@pytest.mark.parametrize("seed", range(5))
+def test_batches_split_anywhere_and_restarts_between_give_the_same(condition, seed):
+    random = Random(seed)
+    samples, ts = [], 0
+    for _ in range(400):
+        ts += random.choice((0, 5, 10, 10, 10, 30)) * SECOND
+        samples.append(
+            (ts - random.choice((0, 0, 0, 60)) * SECOND, float(random.choice((60, 70, 78, 78, 85, 85, 85, 85))))
+        )
+    on = terms(condition, cooldown=MINUTE, hours={"start": "00:10", "end": "23:00"})
+    whole = State()
+    expected = feed(whole, on, samples)
+
+    parts, transitions, late, rest = State(), [], [], samples
+    while rest:
+        cut = random.randint(1, 40)
+        opened, missed = feed(parts, on, rest[:cut])
+        transitions += opened
+        late += missed
+        rest = rest[cut:]
+        parts.memory = states.restore(json.dumps(parts.memory))
+
+    assert (transitions, late) == expected
+    assert parts == whole
+    assert len(transitions) > 2
+
+
+def test_batches_of_several_metrics_split_anywhere_give_the_same():
+    random = Random(7)
+    still = {"metric": "fan", "type": "threshold", "operator": "eq", "threshold": False}
+    on = terms({"type": "all", "conditions": [HOT | {"metric": "t"}, still], "max_age": "1m", "for": "10s"})
+    samples = []
+    for place in range(400):
+        said = {"t": float(random.choice((70, 85)))} if random.random() < 0.7 else {}
+        said |= {"fan": random.random() < 0.3} if random.random() < 0.5 or not said else {}
+        samples.append((place * 10 * SECOND - random.choice((0, 0, 20)) * SECOND, said))
+    whole, parts, transitions = State(), State(), []
+    expected, _ = feed(whole, on, samples)
+    for place in range(0, 400, 7):
+        transitions += feed(parts, on, samples[place : place + 7])[0]
+        parts.memory = states.restore(json.dumps(parts.memory))
+
+    assert transitions == expected
+    assert parts == whole
+    assert len(transitions) > 10

@@ -1,0 +1,219 @@
+"""How fast rules are judged. Run by hand, on a database of its own that is dropped afterwards:
+
+    python benchmarks/rules.py [--json] [machine] [worker] [many] [backtest]
+
+machine   the pure state machine, samples of threshold rules in memory
+worker    outbox → states and events, 1,000 series, one threshold rule each, one worker
+many      the same with 10,000 rules on 1,000 devices; and with as many more rules that concern none of them
+backtest  a month of 10-second readings of one series
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iot_hub.settings")
+
+import django
+
+django.setup()
+
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
+
+from apps.devices.models import Device, DeviceMetric, DeviceType, Metric
+from apps.rules import backtest, judging, machine
+from apps.rules.evaluation import evaluate_once
+from apps.rules.models import Rule, RuleState
+from apps.rules.terms import terms_of
+from apps.telemetry.ingest import store
+from apps.telemetry.models import WatchedBatch
+from apps.users.models import User
+
+SECOND = 1_000_000
+START = 1_790_000_000 * SECOND
+HOT = {"type": "threshold", "operator": "gt", "threshold": 80, "clear_threshold": 75, "for": "30s"}
+DEVICES = 1000
+
+
+def value(place: int, series: int) -> float:
+    """Over the threshold 40 samples in 1,000, at other times for each series."""
+    return 85.0 if (place + series * 37) % 1000 < 40 else 60.0 + place % 7
+
+
+def bench_machine() -> list[dict]:
+    samples = [(START + place * SECOND, value(place, 0)) for place in range(1_000_000)]
+    rule = Rule(condition=HOT, cooldown_minutes=1)
+    began = time.perf_counter()
+    transitions, _ = machine.feed(machine.State(), terms_of(rule), samples)
+    took = time.perf_counter() - began
+    return [row("machine, threshold", len(samples), took, f"{len(transitions)} transitions")]
+
+
+class Fleet:
+    def __init__(self):
+        self.owner = User.objects.create_user("bench", "bench@example.com", "x" * 20)
+        self.type = DeviceType.objects.create(name="Bench", metric_name="temperature", metric_unit="°C")
+        self.metric = Metric.objects.create(name="temperature")
+        fields = {"owner": self.owner, "device_type": self.type}
+        devices = [Device(serial_number=f"B-{place}", name=f"B {place}", **fields) for place in range(DEVICES)]
+        self.devices = Device.objects.bulk_create(devices)
+        bindings = [DeviceMetric(device=one, metric=self.metric, is_watched=True) for one in self.devices]
+        self.series = DeviceMetric.objects.bulk_create(bindings)
+        self.clock = 0
+
+    def add_rules(self, per_device: int, devices=None, first: int = 0) -> None:
+        rules = [
+            Rule(
+                name=f"Hot {place}",
+                owner=self.owner,
+                device=one,
+                metric=self.metric,
+                condition=HOT | {"threshold": 80 + first + place},
+                cooldown_minutes=1,
+            )
+            for one in devices or self.devices
+            for place in range(per_device)
+        ]
+        Rule.objects.bulk_create(rules, batch_size=2000)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+
+    def readings_come_in(self, batches: int, per_series: int) -> int:
+        """As a writer commits them: each batch has `per_series` readings of every series."""
+        for _ in range(batches):
+            rows = []
+            for one in self.series:
+                shard = WatchedBatch.shard_of(one.device_id)
+                for place in range(self.clock, self.clock + per_series):
+                    rows.append((shard, one.pk, START + place * SECOND, value(place, one.pk)))
+            self.clock += per_series
+            with connection.cursor() as cursor:
+                store.add_watched(cursor.cursor, rows)
+        return batches * per_series * len(self.series)
+
+
+def judge_all() -> float:
+    began = time.perf_counter()
+    while evaluate_once(now=datetime.now(UTC)):
+        pass
+    return time.perf_counter() - began
+
+
+def bench_worker(fleet: Fleet) -> list[dict]:
+    fleet.add_rules(1)
+    judged = []
+    for batches, per_series, what in ((20, 20, "a backlog, 400 readings of each series"), (1, 4, "4 of each series")):
+        fleet.readings_come_in(1, 1)
+        judge_all()
+        readings = fleet.readings_come_in(batches, per_series)
+        judged.append(row(f"worker, 1,000 rules: {what}", readings, judge_all(), ""))
+    return judged
+
+
+def bench_many(fleet: Fleet) -> list[dict]:
+    Rule.objects.all().delete()
+    RuleState.objects.all().delete()
+    fleet.add_rules(10)
+    fleet.readings_come_in(1, 1)
+    judge_all()
+    rows = [many(fleet, "10,000 rules on 1,000 devices", 20)]
+    rows.append(few(fleet, "one batch of 10 devices, 10,000 rules"))
+    fields = {"owner": fleet.owner, "device_type": fleet.type}
+    strangers = [Device(serial_number=f"S-{place}", name=f"S {place}", **fields) for place in range(DEVICES)]
+    fleet.add_rules(20, Device.objects.bulk_create(strangers))
+    few(fleet, "")
+    rows.append(few(fleet, "the same, and 20,000 rules of other devices"))
+    return rows
+
+
+def many(fleet: Fleet, what: str, per_series: int) -> dict:
+    readings = fleet.readings_come_in(1, per_series)
+    took = judge_all()
+    return row(f"worker, {what}", readings, took, f"{readings * 10 / took:,.0f} judgements/s")
+
+
+def few(fleet: Fleet, what: str) -> dict:
+    whole, took = fleet.series, []
+    fleet.series = whole[:10]
+    for _ in range(10):
+        readings = fleet.readings_come_in(1, 1)
+        took.append(judge_all())
+    fleet.series = whole
+    return row(f"worker, {what}", readings, median(took), "median of 10")
+
+
+def bench_backtest(fleet: Fleet) -> list[dict]:
+    series, count = fleet.series[0], 30 * 8640
+    start = datetime(2026, 9, 1, tzinfo=UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO telemetry (device_metric_id, ts, value_numeric)
+            SELECT %s, %s + n * interval '10 seconds', CASE WHEN n %% 1000 < 40 THEN 85 ELSE 60 + n %% 7 END
+            FROM generate_series(0, %s) AS n
+            """,
+            [series.pk, start, count - 1],
+        )
+    rows = []
+    conditions = {
+        "threshold": HOT,
+        "aggregate": HOT | {"type": "aggregate", "function": "avg", "window": "15m", "threshold": 65},
+        "no_data": {"type": "no_data"},
+    }
+    conditions["aggregate"].pop("clear_threshold")
+    for kind, condition in conditions.items():
+        rule = Rule(device=series.device, owner=fleet.owner, metric=fleet.metric, condition=condition)
+        began = time.perf_counter()
+        done = backtest.run(rule=rule, start=start, end=start + timedelta(days=30), now=datetime.now(UTC))
+        took = time.perf_counter() - began
+        rows.append(row(f"backtest of a month, {kind}", done.readings, took, f"{done.openings} openings"))
+    return rows
+
+
+def row(what: str, readings: int, seconds: float, note: str) -> dict:
+    per_second = round(readings / seconds)
+    return {"what": what, "readings": readings, "seconds": round(seconds, 3), "per_second": per_second, "note": note}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("which", nargs="*", default=["machine", "worker", "many", "backtest"])
+    asked = parser.parse_args()
+    databases = setup_databases(verbosity=0, interactive=False, aliases=["default"])
+    try:
+        call_command("setup_timescaledb", verbosity=0)
+        rows = run(asked.which)
+    finally:
+        teardown_databases(databases, verbosity=0)
+    tell(rows, as_json=asked.json)
+
+
+def run(which: list[str]) -> list[dict]:
+    fleet, rows = Fleet(), []
+    benches = {"worker": bench_worker, "many": bench_many, "backtest": bench_backtest}
+    for name in which:
+        judging.book().forget()
+        rows += bench_machine() if name == "machine" else benches[name](fleet)
+    return rows
+
+
+def tell(rows: list[dict], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(f"{'':<62}{'readings':>10}{'seconds':>9}{'readings/s':>12}")
+    for one in rows:
+        print(f"{one['what']:<62}{one['readings']:>10,}{one['seconds']:>9.3f}{one['per_second']:>12,}  {one['note']}")
+
+
+if __name__ == "__main__":
+    main()
