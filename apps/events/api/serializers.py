@@ -91,14 +91,17 @@ class OutcomeSerializer(serializers.Serializer):
     not_possible = RefusalSerializer(many=True)
 
 
-def _count_of(choices) -> serializers.Serializer:
+def _counts_of(choices) -> type[serializers.Serializer]:
     names = {name: serializers.IntegerField() for name in choices.values}
-    return type(f"{choices.__name__}CountsSerializer", (serializers.Serializer,), names)()
+    return type(f"{choices.__name__}CountsSerializer", (serializers.Serializer,), names)
+
+
+StatusCountsSerializer, SeverityCountsSerializer = _counts_of(Event.Status), _counts_of(Event.Severity)
 
 
 class CountsSerializer(serializers.Serializer):
     total = serializers.IntegerField()
     open = serializers.IntegerField(help_text="Not resolved.")
-    status = _count_of(Event.Status)
-    severity = _count_of(Event.Severity)
-    open_severity = _count_of(Event.Severity)
+    status = StatusCountsSerializer()
+    severity = SeverityCountsSerializer()
+    open_severity = SeverityCountsSerializer()

@@ -56,13 +56,17 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
         """How many events there are by status and severity, of those that the filters let through."""
         return Response(queries.counts(self.filter_queryset(self.get_queryset())))
 
-    @extend_schema(request=BulkSerializer, responses=OutcomeSerializer, filters=True)
+    @extend_schema(
+        operation_id="events_acknowledge_many", request=BulkSerializer, responses=OutcomeSerializer, filters=True
+    )
     @action(detail=False, methods=["post"], url_path="acknowledge", url_name="acknowledge-many")
     def acknowledge_many(self, request):
         """Take care of many: those with the `ids`, those that the filters let through, or what is both."""
         return self._change_many(request, bulk.acknowledge)
 
-    @extend_schema(request=BulkSerializer, responses=OutcomeSerializer, filters=True)
+    @extend_schema(
+        operation_id="events_resolve_many", request=BulkSerializer, responses=OutcomeSerializer, filters=True
+    )
     @action(detail=False, methods=["post"], url_path="resolve", url_name="resolve-many")
     def resolve_many(self, request):
         """Declare many over: those with the `ids`, those that the filters let through, or what is both."""
