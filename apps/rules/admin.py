@@ -32,7 +32,9 @@ class RuleForm(forms.ModelForm):
         if cleaned.get("condition") is not None and cleaned.get("metric") is not None:
             self._check_condition(cleaned)
         self._check("schedule", lambda: schedule.parse(cleaned.get("schedule")))
-        steps, severity = cleaned.get("severity_after") or [], cleaned.get("severity")
+        for name in {"severity_after", "action_config"} & cleaned.keys():
+            cleaned[name] = [] if cleaned[name] is None else cleaned[name]  # an empty text is no list
+        steps, severity = cleaned.get("severity_after", []), cleaned.get("severity")
         if severity:
             self._check("severity_after", lambda: escalation.parse(steps, severity=severity))
         return cleaned
