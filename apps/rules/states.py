@@ -18,7 +18,8 @@ Key = tuple[UUID, int]
 _LOAD = """
     SELECT rule_id, device_metric_id, state, since, last_ts, last_value::text, last_opened, held_by, memory::text,
            openings, suppressed_by_cooldown, absorbed_by_hysteresis, late_readings
-    FROM rule_states WHERE rule_id = ANY(%s::uuid[]) AND device_metric_id = ANY(%s)
+    FROM unnest(%s::uuid[], %s::int[]) AS key (rule_id, device_metric_id)
+    JOIN rule_states USING (rule_id, device_metric_id)
 """
 _COLUMNS = [
     *("state", "since", "last_ts", "last_value", "last_opened", "held_by", "memory"),
@@ -43,9 +44,9 @@ def in_order(keys: Iterable[Key]) -> list[Key]:
 
 def load(keys: list[Key]) -> dict[Key, State]:
     """Those that there are, and new ones for the others."""
-    rules, series = {str(rule_id) for rule_id, _ in keys}, {series_id for _, series_id in keys}
+    rules, series = [str(rule_id) for rule_id, _ in keys], [series_id for _, series_id in keys]
     with connection.cursor() as cursor:
-        cursor.execute(_LOAD, [list(rules), list(series)])
+        cursor.execute(_LOAD, [rules, series])
         found = {row[:2]: _state(*row[2:]) for row in cursor.fetchall()}
     return {key: found.get(key) or State() for key in keys}
 

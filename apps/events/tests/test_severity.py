@@ -7,6 +7,7 @@ import pytest
 from apps.events import services, severity
 from apps.events.models import Event
 from apps.events.tasks import raise_severities
+from apps.events.tests.concurrency import at_once
 from apps.events.tests.factories import EventFactory
 
 TEN = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -99,3 +100,12 @@ def test_opened_event_keeps_its_steps(device):
 
     assert opened.metadata == {"severity_after": STEPS}
     assert opened.severity_rises_at == TEN + timedelta(hours=1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweeps_at_once_raise_an_event_once(event):
+    raised = at_once(lambda: severity.raise_severities(now=TEN + timedelta(minutes=10)), times=4)
+
+    event.refresh_from_db()
+    assert sum(raised) == 1
+    assert len(event.metadata["severity_changes"]) == 1

@@ -2,11 +2,11 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory
 from apps.events.models import Event
-from apps.rules import locks, services
+from apps.rules import locks, services, silence
 from apps.rules.evaluation import evaluate_pending
 from apps.rules.models import RuleState
 from apps.rules.tests.factories import RuleFactory
@@ -158,8 +158,6 @@ class TestTwoWorkers:
         held, release = threading.Event(), threading.Event()
 
         def other_worker():
-            from django.db import transaction
-
             with transaction.atomic():
                 locks.lock_shard(3)
                 held.set()
@@ -194,3 +192,46 @@ class TestTwoWorkers:
 
         assert Event.objects.count() == 30
         assert Event.objects.open().count() == 1
+
+    def test_rule_is_not_changed_while_it_is_judged(self, rule, series):
+        held, release, saved = threading.Event(), threading.Event(), threading.Event()
+
+        def judging():
+            with transaction.atomic():
+                locks.share_rules()
+                held.set()
+                release.wait(10)
+            connection.close()
+
+        def saving():
+            held.wait(10)
+            services.save_rule(rule=rule, now=NOW)
+            saved.set()
+            connection.close()
+
+        threads = [threading.Thread(target=judging), threading.Thread(target=saving)]
+        for thread in threads:
+            thread.start()
+        assert not saved.wait(0.5)
+        release.set()
+        for thread in threads:
+            thread.join()
+        assert saved.is_set()
+
+    def test_silence_that_two_sweeps_find_opens_one_event(self, rule, series):
+        rule.condition = {"type": "no_data", "after": "1m"}
+        services.save_rule(rule=rule, now=NOW)
+        silence.check(now=NOW)
+
+        def sweep():
+            silence.check(now=NOW + timedelta(minutes=5))
+            connection.close()
+
+        threads = [threading.Thread(target=sweep) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert Event.objects.count() == 1
+        assert RuleState.objects.get().openings == 1
