@@ -125,6 +125,7 @@ CELERY_BEAT_SCHEDULE = {
     # Sweepers: they find what a lost nudge left behind. On a healthy hub they find nothing.
     "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},
     "check-silence": {"task": "rules.check_silence", "schedule": 10.0},
+    "raise-severities": {"task": "events.raise_severities", "schedule": 10.0},
     "dispatch-events": {"task": "notifications.dispatch_pending", "schedule": 5.0},
     "send-due-deliveries": {"task": "notifications.send_due", "schedule": 5.0},
     "follow-up-deliveries": {"task": "notifications.follow_up", "schedule": 15.0},

@@ -3,7 +3,7 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
-from apps.events import queries, services
+from apps.events import bulk, queries, services
 from apps.events.masking import masked
 from apps.events.models import Event, EventComment
 
@@ -37,7 +37,7 @@ class EventAdmin(ModelAdmin):
     """Events are what happened: people acknowledge, resolve and comment, and edit nothing."""
 
     list_display = ["message", "severity_badge", "status_badge", "device", "rule", "timestamp"]
-    list_filter = ["status", "severity", "timestamp"]
+    list_filter = ["status", "severity", "device__device_type", "timestamp"]
     search_fields = ["message", "device__name", "device__serial_number", "rule__name"]
     date_hierarchy = "timestamp"
     ordering = ["-timestamp", "-pk"]
@@ -51,7 +51,7 @@ class EventAdmin(ModelAdmin):
         ("rule", "device", "device_metric"),
         ("acknowledged_by", "acknowledged_at"),
         ("resolved_by", "resolved_at"),
-        "dispatched_at",
+        ("dispatched_at", "severity_rises_at"),
         "results",
         "metadata",
     ]
@@ -74,24 +74,23 @@ class EventAdmin(ModelAdmin):
 
     @action(description="Acknowledge")
     def acknowledge_selected(self, request, queryset):
-        over = 0
-        for event in queryset:
-            try:
-                services.acknowledge(event=event, user=request.user, now=timezone.now())
-            except services.EventIsResolved:
-                over += 1
-        self._report(request, "acknowledged", len(queryset) - over)
-        if over:
-            self.message_user(request, f"{over} had been resolved already.", messages.WARNING)
+        outcome = self._change(request, bulk.acknowledge, queryset, "acknowledged")
+        if outcome and outcome.refused:
+            self.message_user(request, f"{len(outcome.refused)} had been resolved already.", messages.WARNING)
 
     @action(description="Resolve")
     def resolve_selected(self, request, queryset):
-        for event in queryset:
-            services.resolve(event=event, user=request.user, now=timezone.now())
-        self._report(request, "resolved", len(queryset))
+        self._change(request, bulk.resolve, queryset, "resolved")
 
-    def _report(self, request, done: str, count: int):
+    def _change(self, request, change, queryset, done: str) -> bulk.Outcome | None:
+        try:
+            outcome = change(events=queryset, user=request.user, now=timezone.now())
+        except bulk.TooManyEvents as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
+        count = outcome.done + outcome.unchanged
         self.message_user(request, f"{count} event{'' if count == 1 else 's'} {done}.", messages.SUCCESS)
+        return outcome
 
     def save_formset(self, request, form, formset, change):
         """The only thing that a form here saves is a new comment."""

@@ -61,6 +61,9 @@ class Event(models.Model):
         related_name="+",
         help_text="Nobody, when the condition cleared by itself.",
     )
+    severity_rises_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the severity rises next if the event is still open then."
+    )
     dispatched_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -88,6 +91,11 @@ class Event(models.Model):
             models.Index(fields=["status", "timestamp"], name="idx_event_status_time"),
             models.Index(fields=["timestamp", "severity", "status"], name="idx_event_time_severity_status"),
             GinIndex(fields=["execution_results"], name="idx_event_exec_results_gin"),
+            models.Index(
+                fields=["severity_rises_at"],
+                name="idx_event_severity_rises",
+                condition=Q(severity_rises_at__isnull=False) & ~Q(status="resolved"),
+            ),
             # The outbox.
             models.Index(fields=["created_at"], name="idx_event_undispatched", condition=Q(dispatched_at__isnull=True)),
         ]

@@ -1,4 +1,7 @@
-from django.db.models import QuerySet
+from collections import Counter
+from typing import Any
+
+from django.db.models import Count, QuerySet
 
 from apps.events.models import Event, EventComment
 from apps.users.models import User
@@ -12,3 +15,21 @@ def events_for(user: User) -> QuerySet[Event]:
 
 def comments_of(event: Event) -> QuerySet[EventComment]:
     return event.comments.select_related("author")
+
+
+def counts(events: QuerySet[Event]) -> dict[str, Any]:
+    """How many of `events` there are, by status and severity, in one query. What there is none of counts 0."""
+    rows = events.order_by().values_list("status", "severity").annotate(count=Count("pk"))
+    by_status, by_severity, open_by_severity = (Counter() for _ in range(3))
+    for status, severity, count in rows:
+        by_status[status] += count
+        by_severity[severity] += count
+        open_by_severity[severity] += count if status != Event.Status.RESOLVED else 0
+    total = by_status.total()
+    return {
+        "total": total,
+        "open": total - by_status[Event.Status.RESOLVED],
+        "status": {status: by_status[status] for status in Event.Status.values},
+        "severity": {severity: by_severity[severity] for severity in Event.Severity.values},
+        "open_severity": {severity: open_by_severity[severity] for severity in Event.Severity.values},
+    }

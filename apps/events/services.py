@@ -9,14 +9,15 @@ from django.db import transaction
 
 from apps.events import signals
 from apps.events.models import Event, EventComment
+from apps.events.severity import Steps, rises_at
 from apps.users.models import User
 
 # The ORM's `ignore_conflicts` does not say whether the row went in; this does, in one statement, and waits
 # for a concurrent transaction that is opening the same event.
 INSERT_UNLESS_OPEN = """
     INSERT INTO events (rule_id, device_id, device_metric_id, severity, message, timestamp, reading_ts,
-                        execution_results, metadata, status, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', %s)
+                        execution_results, metadata, status, created_at, severity_rises_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', %s, %s)
     ON CONFLICT (rule_id, device_metric_id) WHERE NOT (status = 'resolved') DO NOTHING
     RETURNING *
 """
@@ -45,15 +46,20 @@ def open_event(
     actions: list[dict],
     metadata: dict,
     now: datetime,
+    severity_after: Steps | None = None,
 ) -> Event | None:
     """Open an event in the caller's transaction; None if one of this rule and series is open already.
 
     `timestamp` is event time, `now` is when the hub knew. `actions` are the rule's as they are at this
     moment: a later edit of the rule does not change what this event does. `metadata` may hold
     `{"rule": {"name"}, "reading": {"metric", "value", "unit"}}`, which messages are written from.
+    `severity_after`, as `[{"after": seconds, "severity": …}]`, says when the event's severity rises.
     """
+    if severity_after:
+        metadata = metadata | {"severity_after": severity_after}
     row = [rule_id, device_id, device_metric_id, severity, message, timestamp, reading_ts]
     row += [_pending(actions), json.dumps(metadata), now]
+    row += [rises_at(severity=severity, timestamp=timestamp, steps=severity_after or [])]
     opened = next(iter(Event.objects.raw(INSERT_UNLESS_OPEN, row)), None)
     if opened is not None:
         transaction.on_commit(_announce, robust=True)
@@ -107,20 +113,30 @@ def resolve_cleared(*, rule_id: UUID, device_metric_id: int, timestamp: datetime
 
 def acknowledge(*, event: Event, user: User, now: datetime) -> Event:
     """Somebody takes care of it. The first to say so stays named; raises `EventIsResolved` if it is over."""
-    new = Event.objects.filter(pk=event.pk, status=Event.Status.NEW)
-    new.update(status=Event.Status.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by=user)
+    take_care(event_id=event.pk, user=user, now=now)
     event.refresh_from_db()
     if event.status == Event.Status.RESOLVED:
         raise EventIsResolved(f"Event {event.pk} is resolved already.")
     return event
 
 
+def take_care(*, event_id: int, user: User, now: datetime) -> bool:
+    """Whether it was this call that acknowledged the event."""
+    new = Event.objects.filter(pk=event_id, status=Event.Status.NEW)
+    return bool(new.update(status=Event.Status.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by=user))
+
+
 def resolve(*, event: Event, user: User, now: datetime) -> Event:
     """Somebody declares it over. Who resolved it first stays named."""
-    still_open = Event.objects.open().filter(pk=event.pk)
-    still_open.update(status=Event.Status.RESOLVED, resolved_at=now, resolved_by=user)
+    declare_over(event_id=event.pk, user=user, now=now)
     event.refresh_from_db()
     return event
+
+
+def declare_over(*, event_id: int, user: User, now: datetime) -> bool:
+    """Whether it was this call that resolved the event."""
+    still_open = Event.objects.open().filter(pk=event_id)
+    return bool(still_open.update(status=Event.Status.RESOLVED, resolved_at=now, resolved_by=user))
 
 
 def comment(*, event: Event, user: User, body: str, now: datetime) -> EventComment:

@@ -24,6 +24,24 @@ def templates_for(user: User) -> QuerySet[NotificationTemplate]:
     return NotificationTemplate.objects.visible_to(user).select_related("owner")
 
 
+class TemplateNames:
+    """Templates by name and back, read once: one's own come before shared ones of the same name."""
+
+    def __init__(self):
+        rows = list(NotificationTemplate.objects.values_list("pk", "owner_id", "name"))
+        self._ids = {(owner_id, name): pk for pk, owner_id, name in rows}
+        self._names = {pk: name for pk, _, name in rows}
+
+    def id_of(self, name: str, owner_id: int | None) -> int | None:
+        """What somebody (None: nobody in particular) means by a name."""
+        return self._ids.get((owner_id, name), self._ids.get((None, name)))
+
+    def name_of(self, template_id: int, owner_id: int | None) -> str | None:
+        """The name by which somebody means this template; None if there is none."""
+        name = self._names.get(template_id)
+        return name if name is not None and self.id_of(name, owner_id) == template_id else None
+
+
 def deliveries_for(user: User) -> QuerySet[NotificationDelivery]:
     return NotificationDelivery.objects.visible_to(user)
 

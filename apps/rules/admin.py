@@ -4,9 +4,9 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from apps.rules import schedule, services, validation
+from apps.rules import escalation, schedule, services, validation
 from apps.rules.conditions import ConditionError
-from apps.rules.models import Rule, RuleState
+from apps.rules.models import Rule, RuleState, RuleVersion
 
 
 class RuleForm(forms.ModelForm):
@@ -19,6 +19,7 @@ class RuleForm(forms.ModelForm):
             "device_type",
             "metric",
             "severity",
+            "severity_after",
             "condition",
             "schedule",
             "action_config",
@@ -30,11 +31,19 @@ class RuleForm(forms.ModelForm):
         cleaned = super().clean()
         if cleaned.get("condition") is not None and cleaned.get("metric") is not None:
             self._check_condition(cleaned)
-        try:
-            schedule.parse(cleaned.get("schedule"))
-        except ConditionError as error:
-            self.add_error("schedule", _told(error))
+        self._check("schedule", lambda: schedule.parse(cleaned.get("schedule")))
+        for name in {"severity_after", "action_config"} & cleaned.keys():
+            cleaned[name] = [] if cleaned[name] is None else cleaned[name]  # an empty text is no list
+        steps, severity = cleaned.get("severity_after", []), cleaned.get("severity")
+        if severity:
+            self._check("severity_after", lambda: escalation.parse(steps, severity=severity))
         return cleaned
+
+    def _check(self, field: str, parse) -> None:
+        try:
+            parse()
+        except ConditionError as error:
+            self.add_error(field, _told(error))
 
     def _check_condition(self, cleaned) -> None:
         try:
@@ -55,9 +64,9 @@ class RuleAdmin(ModelAdmin):
     list_display = ["name", "subject", "metric", "severity_label", "is_enabled", "last_triggered_at"]
     list_filter = ["is_enabled", "severity", "metric"]
     list_select_related = ["device", "device_type", "metric"]
-    search_fields = ["name", "device__name", "device__serial_number", "device_type__name"]
+    search_fields = ["name", "code_key", "device__name", "device__serial_number", "device_type__name"]
     autocomplete_fields = ["device", "device_type", "metric"]
-    readonly_fields = ["last_triggered_at"]
+    readonly_fields = ["last_triggered_at", "code_key"]
     ordering = ["name", "id"]
 
     @display(description="For")
@@ -91,6 +100,29 @@ class RuleStateAdmin(ModelAdmin):
     list_select_related = ["rule", "device_metric__device", "device_metric__metric"]
     search_fields = ["rule__name", "device_metric__device__serial_number"]
     ordering = ["-last_ts", "id"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(RuleVersion)
+class RuleVersionAdmin(ModelAdmin):
+    """Read-only: what `manage.py rules apply` has applied."""
+
+    list_display = ["number", "applied_at", "applied_by", "owners", "note", "short_digest"]
+    search_fields = ["applied_by", "digest", "document"]
+    date_hierarchy = "applied_at"
+    ordering = ["-number"]
+
+    @display(description="Digest")
+    def short_digest(self, version):
+        return version.digest[:12]
 
     def has_add_permission(self, request):
         return False

@@ -10,7 +10,7 @@ from psycopg2.extras import execute_values
 
 from apps.devices.models import DeviceMetric
 from apps.events import services as event_services
-from apps.rules import retroactive
+from apps.rules import escalation, retroactive
 from apps.rules.conditions import NoData, Several
 from apps.rules.machine import Change, Terms, Transition
 from apps.rules.models import Rule
@@ -58,7 +58,8 @@ def _record(one: Happening, rule: Rule, series: DeviceMetric, now: datetime) -> 
         at = to_datetime(one.what.ts)
         event_services.resolve_cleared(rule_id=rule.pk, device_metric_id=series.pk, timestamp=at, now=now)
         return False
-    return event_services.open_event(**_fields(one, rule, series), now=now) is not None
+    steps = escalation.of_rule(rule.severity_after, rule.severity)
+    return event_services.open_event(**_fields(one, rule, series), severity_after=steps, now=now) is not None
 
 
 def _remember(one: Happening, rule: Rule, series: DeviceMetric, now: datetime) -> None:

@@ -22,6 +22,13 @@ class Rule(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    code_key = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="By which rules as code know it, whatever its name; empty for rules that were made by hand.",
+    )
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
     owner = models.ForeignKey(
@@ -33,6 +40,11 @@ class Rule(models.Model):
     device_type = models.ForeignKey(DeviceType, on_delete=models.CASCADE, null=True, blank=True, related_name="rules")
     metric = models.ForeignKey(Metric, on_delete=models.PROTECT, related_name="rules")
     severity = models.CharField(max_length=20, choices=Event.Severity, default=Event.Severity.WARNING)
+    severity_after = models.JSONField(
+        default=list,
+        blank=True,
+        help_text='How the severity of an open event rises, such as [{"after": "10m", "severity": "critical"}].',
+    )
     condition = models.JSONField(help_text='Such as {"type": "threshold", "operator": "gt", "threshold": 80}.')
     schedule = models.JSONField(
         null=True,
@@ -62,6 +74,13 @@ class Rule(models.Model):
                 violation_error_message="A rule is for one device or for one device type.",
             ),
             models.CheckConstraint(condition=Q(severity__in=["critical", "warning", "info"]), name="ck_rules_severity"),
+            models.UniqueConstraint(
+                fields=["owner", "code_key"],
+                condition=~Q(code_key=""),
+                nulls_distinct=False,
+                name="uq_rules_code_key",
+                violation_error_message="A rule with this key already exists.",
+            ),
         ]
         indexes = [
             models.Index(fields=["device", "is_enabled"], name="idx_rule_device_enabled"),
@@ -72,6 +91,24 @@ class Rule(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class RuleVersion(models.Model):
+    """A document of rules as code, as it was applied."""
+
+    number = models.BigAutoField(primary_key=True)
+    applied_at = models.DateTimeField()
+    applied_by = models.CharField(max_length=150, blank=True)
+    owners = models.JSONField(help_text="Whose rules it speaks of; null stands for the rules of nobody.")
+    note = models.CharField(max_length=255, blank=True)
+    document = models.TextField()
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the document.")
+
+    class Meta:
+        db_table = "rule_versions"
+
+    def __str__(self) -> str:
+        return f"Version {self.number}"
 
 
 class RuleMetric(models.Model):

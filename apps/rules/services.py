@@ -27,14 +27,8 @@ _NEW_SERIES_OF_SEVERAL = """
 @transaction.atomic
 def save_rule(*, rule: Rule, now: datetime) -> Rule:
     """Save a new or changed rule. A rule that judges otherwise than before starts afresh."""
-    if rule.device is not None:
-        rule.owner = rule.device.owner
     own_rules()
-    before = Rule.objects.select_for_update().filter(pk=rule.pk).first()
-    rule.save()
-    _save_other_metrics(rule)
-    if before is not None and _judges_otherwise(before, rule):
-        _start_afresh(rule, now)
+    _save(rule, now)
     refresh_watched()
     return rule
 
@@ -43,9 +37,36 @@ def save_rule(*, rule: Rule, now: datetime) -> Rule:
 def delete_rule(*, rule: Rule, now: datetime) -> None:
     """Its events stay, resolved and without their rule."""
     own_rules()
+    _delete(rule, now)
+    refresh_watched()
+
+
+@transaction.atomic
+def replace_rules(*, delete: list[Rule], save: list[Rule], now: datetime) -> None:
+    """Many at once: what is watched is worked out once, not for each."""
+    own_rules()
+    for rule in delete:
+        _delete(rule, now)
+    for rule in save:
+        _save(rule, now)
+    refresh_watched()
+
+
+def _save(rule: Rule, now: datetime) -> None:
+    if rule.device is not None:
+        rule.owner = rule.device.owner
+    before = Rule.objects.select_for_update().filter(pk=rule.pk).first()
+    if before is not None and before.owner_id != rule.owner_id and before.code_key == rule.code_key:
+        rule.code_key = ""  # its device changed hands: the new owner's document knows nothing of it
+    rule.save()
+    _save_other_metrics(rule)
+    if before is not None and _judges_otherwise(before, rule):
+        _start_afresh(rule, now)
+
+
+def _delete(rule: Rule, now: datetime) -> None:
     _start_afresh(rule, now)
     rule.delete()
-    refresh_watched()
 
 
 def mark_watched(*, device_metric_ids: list[int]) -> None:

@@ -42,6 +42,7 @@ class EventSerializer(serializers.ModelSerializer):
             "reading_ts",
             "timestamp",
             "severity",
+            "severity_rises_at",
             "message",
             "status",
             "execution_results",
@@ -68,3 +69,39 @@ class CommentSerializer(serializers.ModelSerializer):
         model = EventComment
         fields = ["id", "author", "author_name", "body", "created_at"]
         read_only_fields = ["author", "created_at"]
+
+
+class BulkSerializer(serializers.Serializer):
+    """Which events; what the filters of the query string leave out is not touched either."""
+
+    ids = serializers.ListField(child=serializers.IntegerField(), required=False, min_length=1, max_length=1000)
+
+
+class RefusalSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    code = serializers.ChoiceField(["not_found", "resolved"])
+
+
+class OutcomeSerializer(serializers.Serializer):
+    """`not_possible` has the first 100 of `not_possible_count`; what was as wanted before counts as `unchanged`."""
+
+    done = serializers.IntegerField(help_text="Events that this call changed.")
+    unchanged = serializers.IntegerField()
+    not_possible_count = serializers.IntegerField()
+    not_possible = RefusalSerializer(many=True)
+
+
+def _counts_of(choices) -> type[serializers.Serializer]:
+    names = {name: serializers.IntegerField() for name in choices.values}
+    return type(f"{choices.__name__}CountsSerializer", (serializers.Serializer,), names)
+
+
+StatusCountsSerializer, SeverityCountsSerializer = _counts_of(Event.Status), _counts_of(Event.Severity)
+
+
+class CountsSerializer(serializers.Serializer):
+    total = serializers.IntegerField()
+    open = serializers.IntegerField(help_text="Not resolved.")
+    status = StatusCountsSerializer()
+    severity = SeverityCountsSerializer()
+    open_severity = SeverityCountsSerializer()

@@ -2,12 +2,19 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from apps.constraints import Conflict
-from apps.events import queries, services
+from apps.events import bulk, queries, services
 from apps.events.api.filters import EventFilter
-from apps.events.api.serializers import CommentSerializer, EventSerializer
+from apps.events.api.serializers import (
+    BulkSerializer,
+    CommentSerializer,
+    CountsSerializer,
+    EventSerializer,
+    OutcomeSerializer,
+)
 from apps.events.models import Event
 
 
@@ -43,6 +50,51 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
         services.resolve(event=event, user=request.user, now=timezone.now())
         return Response(self.get_serializer(event).data)
 
+    @extend_schema(responses=CountsSerializer, filters=True)
+    @action(detail=False, pagination_class=None)
+    def counts(self, request):
+        """How many events there are by status and severity, of those that the filters let through."""
+        return Response(queries.counts(self.filter_queryset(self.get_queryset())))
+
+    @extend_schema(
+        operation_id="events_acknowledge_many", request=BulkSerializer, responses=OutcomeSerializer, filters=True
+    )
+    @action(detail=False, methods=["post"], url_path="acknowledge", url_name="acknowledge-many")
+    def acknowledge_many(self, request):
+        """Take care of many: those with the `ids`, those that the filters let through, or what is both."""
+        return self._change_many(request, bulk.acknowledge)
+
+    @extend_schema(
+        operation_id="events_resolve_many", request=BulkSerializer, responses=OutcomeSerializer, filters=True
+    )
+    @action(detail=False, methods=["post"], url_path="resolve", url_name="resolve-many")
+    def resolve_many(self, request):
+        """Declare many over: those with the `ids`, those that the filters let through, or what is both."""
+        return self._change_many(request, bulk.resolve)
+
+    def _change_many(self, request, change) -> Response:
+        serializer = BulkSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        ids = serializer.validated_data.get("ids")
+        self._refuse_carelessness(request, ids)
+        events = self.filter_queryset(self.get_queryset())
+        if ids is not None:
+            events = events.filter(pk__in=ids)
+        try:
+            outcome = change(events=events, asked=ids or (), user=request.user, now=timezone.now())
+        except bulk.TooManyEvents as error:
+            raise ValidationError({"ids": [str(error)]}, code="too_many") from error
+        return Response(_told(outcome))
+
+    def _refuse_carelessness(self, request, ids) -> None:
+        """A mistyped filter would let everything through, and so would none at all."""
+        known = set(self.filterset_class.base_filters)
+        for name in request.query_params:
+            if name not in known:
+                raise ValidationError({name: ["There is no such filter."]}, code="unknown_filter")
+        if ids is None and not any(request.query_params.values()):
+            raise ValidationError({"ids": ["Name events by ids or by a filter."]}, code="required")
+
     @extend_schema(methods=["get"], responses=CommentSerializer(many=True))
     @extend_schema(methods=["post"], request=CommentSerializer, responses={201: CommentSerializer})
     @action(
@@ -63,3 +115,13 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
         body = serializer.validated_data["body"]
         comment = services.comment(event=event, user=request.user, body=body, now=timezone.now())
         return Response(self.get_serializer(comment).data, status=status.HTTP_201_CREATED)
+
+
+def _told(outcome: bulk.Outcome) -> dict:
+    refused = [{"id": pk, "code": code} for pk, code in outcome.refused.items()]
+    return {
+        "done": outcome.done,
+        "unchanged": outcome.unchanged,
+        "not_possible_count": len(refused),
+        "not_possible": refused[:100],
+    }

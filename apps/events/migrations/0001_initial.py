@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(choices=[('new', 'New'), ('acknowledged', 'Acknowledged'), ('resolved', 'Resolved')], default='new', max_length=20)),
                 ('acknowledged_at', models.DateTimeField(blank=True, null=True)),
                 ('resolved_at', models.DateTimeField(blank=True, null=True)),
+                ('severity_rises_at', models.DateTimeField(blank=True, editable=False, help_text='When the severity rises next if the event is still open then.', null=True)),
                 ('dispatched_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('acknowledged_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -79,6 +80,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='event',
             index=models.Index(condition=models.Q(('dispatched_at__isnull', True)), fields=['created_at'], name='idx_event_undispatched'),
+        ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(condition=models.Q(('severity_rises_at__isnull', False), models.Q(('status', 'resolved'), _negated=True)), fields=['severity_rises_at'], name='idx_event_severity_rises'),
         ),
         migrations.AddConstraint(
             model_name='event',

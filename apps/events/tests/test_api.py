@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.devices.tests.factories import DeviceFactory
+from apps.devices.tests.factories import DeviceFactory, LocationFactory
 from apps.events.models import Event
 from apps.events.tests.factories import EventFactory, RuleFactory
 
@@ -105,6 +105,20 @@ def test_filters_narrow_the_list(api, alex, device, event):
     assert ids(client.get(URL, {"device": str(device.pk)})) == [event.pk]
     assert ids(client.get(URL, {"rule": str(event.rule_id)})) == [event.pk]
     assert len(ids(client.get(URL + "?status=new&status=resolved"))) == 2
+
+
+def test_filters_know_the_device_and_what_is_open(api, alex, device, event):
+    place = LocationFactory()
+    other_device = DeviceFactory(owner=alex, location=place, name="Compressor")
+    other = EventFactory(device=other_device, rule=None, message="No air", status="resolved")
+    client = api(alex)
+
+    assert ids(client.get(URL, {"open": "true"})) == [event.pk]
+    assert ids(client.get(URL, {"open": "false"})) == [other.pk]
+    assert ids(client.get(URL, {"device_type": str(device.device_type_id)})) == [event.pk]
+    assert ids(client.get(URL, {"location": str(place.pk)})) == [other.pk]
+    for term, found in [("compress", other), ("no AIR", other), ("VIB-SN", event), ("bearing", event)]:
+        assert ids(client.get(URL, {"search": term})) == [found.pk]
 
 
 def test_time_range_is_half_open(api, alex, device):

@@ -3,7 +3,7 @@ from rest_framework import serializers
 
 from apps.devices.models import Device, Metric
 from apps.events.masking import masked
-from apps.rules import conditions, schedule, validation
+from apps.rules import conditions, escalation, schedule, validation
 from apps.rules.conditions import ConditionError
 from apps.rules.models import Rule, RuleState
 
@@ -14,6 +14,10 @@ CONDITION_HELP = (
 SCHEDULE_HELP = (
     'Active hours, such as {"timezone": "Europe/Vienna", "hours": [{"weekdays": ["mon"], "start": "08:00", '
     '"end": "17:00"}]}. Outside of them no event opens. Null: always active.'
+)
+SEVERITY_HELP = (
+    'How the severity of an open event rises, such as [{"after": "30m", "severity": "critical"}]; each step comes '
+    "later and is more severe than the one before."
 )
 
 
@@ -41,6 +45,7 @@ class RuleSerializer(serializers.ModelSerializer):
         required=False,
         help_text=CONDITION_HELP,
     )
+    severity_after = serializers.JSONField(required=False, help_text=SEVERITY_HELP)
     schedule = serializers.JSONField(required=False, allow_null=True, help_text=SCHEDULE_HELP)
     operator = serializers.ChoiceField(list(conditions.OPERATORS), write_only=True, required=False)
     threshold = serializers.JSONField(write_only=True, required=False)
@@ -55,12 +60,14 @@ class RuleSerializer(serializers.ModelSerializer):
         model = Rule
         fields = [
             "id",
+            "code_key",
             "name",
             "description",
             "device",
             "device_type",
             "metric",
             "severity",
+            "severity_after",
             "condition",
             "schedule",
             "operator",
@@ -73,11 +80,11 @@ class RuleSerializer(serializers.ModelSerializer):
             "created_at",
             "updated_at",
         ]
-        read_only_fields = ["id", "last_triggered_at", "created_at", "updated_at"]
+        read_only_fields = ["id", "code_key", "last_triggered_at", "created_at", "updated_at"]
 
     def get_fields(self):
         fields = super().get_fields()
-        user = getattr(self.context.get("request"), "user", None)
+        user = self.context.get("user") or getattr(self.context.get("request"), "user", None)
         if user is not None and user.is_authenticated:
             fields["device"].queryset = Device.objects.visible_to(user)
         return fields
@@ -102,7 +109,18 @@ class RuleSerializer(serializers.ModelSerializer):
         if self.instance is None and "condition" not in attrs:
             raise serializers.ValidationError({"condition": "This field is required."}, code="required")
         self._check_condition(attrs)
+        self._check_severity(attrs)
         return attrs
+
+    def _check_severity(self, attrs) -> None:
+        severity, steps = (
+            attrs.get(name, getattr(self.instance, name, default))
+            for name, default in (("severity", Rule._meta.get_field("severity").default), ("severity_after", []))
+        )
+        try:
+            escalation.parse(steps, severity=severity)
+        except ConditionError as error:
+            raise _at_field("severity_after", error) from None
 
     def _one_subject(self, attrs) -> None:
         device, device_type = (

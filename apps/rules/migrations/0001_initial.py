@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=255)),
                 ('description', models.TextField(blank=True)),
                 ('severity', models.CharField(choices=[('critical', 'Critical'), ('warning', 'Warning'), ('info', 'Info')], default='warning', max_length=20)),
+                ('severity_after', models.JSONField(blank=True, default=list, help_text='How the severity of an open event rises, such as [{"after": "10m", "severity": "critical"}].')),
                 ('condition', models.JSONField(help_text='Such as {"type": "threshold", "operator": "gt", "threshold": 80}.')),
                 ('schedule', models.JSONField(blank=True, help_text='Active hours, such as {"timezone": "Europe/Vienna", "hours": [{"weekdays": ["mon"], "start": "08:00", "end": "17:00"}]}. Outside of them no event opens. Empty: always active.', null=True)),
                 ('action_config', models.JSONField(blank=True, default=list, help_text='Actions to take when an event opens.')),
