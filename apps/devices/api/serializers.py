@@ -57,6 +57,7 @@ class DeviceTypeSerializer(serializers.ModelSerializer):
             "metric_unit",
             "metric_min",
             "metric_max",
+            "raw_retention",
             "created_at",
         ]
 

@@ -19,6 +19,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from apps.telemetry.ingest import store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
+from apps.telemetry.rollups import log as rollup_log
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ class Writer:
         with connection.cursor() as cursor:
             if watched:
                 store.add_watched(cursor.cursor, watched)
+            rollup_log.note(cursor, batches)
             if device_ids := self._due_for_last_seen(batches):
                 store.touch_devices(cursor, device_ids, time.time())
 

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.telemetry.timescale.edition import Edition, Extension, SetupError, read_edition, read_extension
 from apps.telemetry.timescale.lifecycle import read_lifecycle
-from apps.telemetry.timescale.plan import EXTENSION, Step, build_plan
+from apps.telemetry.timescale.plan import CHANGEOVER, EXTENSION, Step, build_plan
 from apps.telemetry.timescale.state import State, observe
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -50,7 +50,10 @@ def survey(connection: BaseDatabaseWrapper, telemetry: Mapping) -> Survey:
         edition, state = _edition_on_offer(connection), {}
     else:
         edition, state = read_edition(connection), observe(connection)
-    return Survey(extension, edition, build_plan(edition, lifecycle), state)
+    steps = build_plan(edition, lifecycle)
+    if edition is Edition.COMMUNITY and state.get("telemetry_hourly") == "view":
+        steps.insert(0, CHANGEOVER)
+    return Survey(extension, edition, steps, state)
 
 
 def run(connection: BaseDatabaseWrapper, telemetry: Mapping, *, force: bool, on_step: Callable[[Step], None]) -> Survey:
@@ -70,6 +73,14 @@ def run(connection: BaseDatabaseWrapper, telemetry: Mapping, *, force: bool, on_
                     on_step(step)
                     _execute(connection, step)
         return found
+
+
+def follow_retention(connection: BaseDatabaseWrapper, telemetry: Mapping) -> None:
+    """Has continuous aggregates look back no farther than every reading is kept, as device types are now."""
+    found = survey(connection, telemetry)
+    for step in found.steps:
+        if step.key == "refresh telemetry_hourly back to" and not found.is_done(step):
+            _execute(connection, step)
 
 
 def _require_database(connection: BaseDatabaseWrapper) -> Extension:
