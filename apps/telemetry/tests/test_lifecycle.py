@@ -202,3 +202,25 @@ class TestCompressed:
 def ask_nothing(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
+
+
+def test_every_policy_of_the_database_runs(series, configure):
+    if not is_community():
+        pytest.skip("This edition has no policies.")
+    configure(ARCHIVE=False, HOURLY_RETENTION="500 days", COMPRESS_AFTER="20 days")
+    jobs = ask(
+        "SELECT proc_name, job_id FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL ORDER BY 1"
+    )
+    assert [name for name, _ in jobs] == [
+        "policy_compression",
+        *["policy_refresh_continuous_aggregate"] * 2,
+        *["policy_retention"] * 2,
+    ]
+    for name in ("telemetry_hourly", "telemetry_daily"):
+        ask_nothing(f"CALL refresh_continuous_aggregate('{name}', NULL, NULL)")
+    for _, job in jobs:
+        ask_nothing(f"CALL run_job({job})")
+    assert ages() == [0, 30, 200, 364]
+    assert {row[3] for row in rolled_up("telemetry_hourly")} == {0.0, 30.0, 200.0, 364.0, 400.0}
+    assert {row[3] for row in rolled_up("telemetry_daily")} == {float(age) for age in AGES}
+    assert ask("SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed")[0][0] >= 3
