@@ -1,6 +1,6 @@
 -- Days in UTC, on top of the hours. A day with a changed hour, and the day of the watermark, are put together anew.
 CREATE OR REPLACE VIEW telemetry_daily AS
-WITH stale AS (
+WITH stale AS NOT MATERIALIZED (
     SELECT
         device_metric_id,
         range_agg(

@@ -1,7 +1,7 @@
 -- Exact at every moment: what has been refreshed, but hours that have changed since and those after the watermark
 -- from the readings. By series, because the key is the only index that telemetry has.
 CREATE OR REPLACE VIEW telemetry_hourly AS
-WITH stale AS (
+WITH stale AS NOT MATERIALIZED (
     SELECT device_metric_id, range_agg(tstzrange(start_at, end_at)) AS hours
     FROM telemetry_invalidations
     GROUP BY device_metric_id
