@@ -103,7 +103,7 @@ class RollupState(models.Model):
 
     Hours before `watermark` are in the tables, those after it are computed when they are read. `threshold` is never
     before the watermark: changes to hours before it are written down. Readings before `raw_from` and hours before
-    `hours_from` have been dropped, so what was made of them can't be recomputed.
+    `hours_from` have been dropped, so what was made of them can't be recomputed. All are full hours.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from apps.telemetry.rollups import continuous, refresh
+from apps.telemetry.rollups import continuous, log, refresh
 from apps.telemetry.timescale.compression import lift_unpack_limit
 from apps.telemetry.timescale.edition import Edition, read_edition
 
@@ -24,6 +24,12 @@ def forget_series(*, device_metric_ids: list[int]) -> None:
         lift_unpack_limit(cursor)
         for table in tables:
             cursor.execute(f"DELETE FROM {table} WHERE device_metric_id = ANY(%s)", [device_metric_ids])
+
+
+def note_changed(*, device_metric_ids: list[int], start: datetime, end: datetime) -> None:
+    """Say, in the transaction that changed readings of `start` to `end` past ingest, that the rollups are to follow."""
+    with connection.cursor() as cursor:
+        log.note_span(cursor, series=device_metric_ids, start=start, end=end)
 
 
 def refresh_rollups(*, now: datetime, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:

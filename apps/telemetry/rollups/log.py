@@ -6,6 +6,7 @@ whoever relied on the old one has committed by then and whoever comes later sees
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import chain
 
 import numpy as np
@@ -27,6 +28,17 @@ _ADD = """
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS changed(series, first, last), telemetry_rollup_state
     WHERE to_timestamp((last + 1) * 3600::float8) > raw_from
 """
+_ADD_SPAN = f"""
+    SELECT pg_advisory_xact_lock_shared({LOCK});
+    INSERT INTO telemetry_invalidations (device_metric_id, start_at, end_at)
+    SELECT series, since, until
+    FROM unnest(%(series)s::int[]) AS changed(series), telemetry_rollup_state, LATERAL (
+        SELECT
+            greatest(date_trunc('hour', %(start)s::timestamptz, 'UTC'), raw_from) AS since,
+            least(date_trunc('hour', %(end)s::timestamptz, 'UTC') + INTERVAL '1 hour', threshold) AS until
+    ) AS span
+    WHERE since < until
+"""
 
 
 def note(cursor: CursorWrapper, batches: list[Batch]) -> None:
@@ -40,6 +52,11 @@ def note(cursor: CursorWrapper, batches: list[Batch]) -> None:
     late = hours < row[0] // HOUR
     runs = runs_of(series[late], hours[late])
     cursor.execute(_ADD, [column.tolist() for column in runs])
+
+
+def note_span(cursor: CursorWrapper, *, series: list[int], start: datetime, end: datetime) -> None:
+    """The same for readings of `start` to `end` that were stored otherwise."""
+    cursor.execute(_ADD_SPAN, {"series": series, "start": start, "end": end})
 
 
 def runs_of(series: np.ndarray, hours: np.ndarray) -> Sequence[np.ndarray]:

@@ -190,6 +190,14 @@ class TestOwnRollups:
         assert ask("SELECT count FROM rollup_hours") == [(1,)]
         assert_exact()
 
+    def test_readings_stored_past_ingest_can_be_told_of(self, pair):
+        refresh(30)
+        Reading.objects.create(device_metric=pair[0], ts=NOON, value_numeric=7)
+        services.note_changed(device_metric_ids=[pair[0].pk], start=NOON, end=NOON + DAY)
+        assert_exact()
+        refresh(30)
+        assert_exact()
+
     def test_what_was_dropped_stays_in_the_rollups(self, pair, ingesting):
         store(ingesting, pair, [(0, 0, 5), (0, 1, 6)])
         refresh(30)

@@ -142,6 +142,14 @@ class TestHypertable:
         assert "--force" in out
         assert ask(scratch, CHUNKS) == "7 days"
 
+    def test_what_a_newer_release_adds_needs_no_force(self, scratch):
+        setup()
+        if read_edition(scratch) is Edition.COMMUNITY:
+            pytest.skip("This edition has no rollups of the hub's own.")
+        ask(scratch, "DROP VIEW telemetry_daily")
+        assert "Setting up the rollup by day" in setup()
+        assert "Setting up" not in setup()
+
     def test_the_same_interval_spelled_otherwise_is_no_change(self, scratch, configure):
         setup()
         configure(CHUNK_INTERVAL="168 hours")

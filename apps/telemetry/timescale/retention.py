@@ -26,8 +26,13 @@ _OLD_CHUNKS = """
     ORDER BY range_start
 """
 _DROP = "SELECT count(*) FROM drop_chunks(%s::regclass, newer_than => %s::timestamptz, older_than => %s::timestamptz)"
+# Where chunks end within an hour, the first hour that is still whole is the next one.
 _DROPPED = {
-    "telemetry": "UPDATE telemetry_rollup_state SET raw_from = greatest(raw_from, %s)",
+    "telemetry": """
+        UPDATE telemetry_rollup_state SET raw_from = greatest(
+            raw_from, date_trunc('hour', %s::timestamptz + INTERVAL '59 minutes 59.999999 seconds', 'UTC')
+        )
+    """,
     "rollup_hours": "UPDATE telemetry_rollup_state SET hours_from = greatest(hours_from, %s)",
 }
 # Up to the beginning of a day, so that no hour is deleted in half.

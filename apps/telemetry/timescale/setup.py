@@ -31,6 +31,10 @@ class Survey:
     def is_done(self, step: Step) -> bool:
         return self.state.get(step.key) == step.wanted
 
+    def lacks(self, step: Step) -> bool:
+        """Tables and views of a newer release; what has them already is left alone."""
+        return step.wanted in ("there", "view") and step.key not in self.state
+
     @property
     def differences(self) -> list[str]:
         """Where the database is not as the settings want it."""
@@ -57,8 +61,8 @@ def survey(connection: BaseDatabaseWrapper, telemetry: Mapping) -> Survey:
 
 
 def run(connection: BaseDatabaseWrapper, telemetry: Mapping, *, force: bool, on_step: Callable[[Step], None]) -> Survey:
-    """Does what is to be done and answers what it found; nothing is done where the hypertable exists and
-    `force` is off. Raises SetupError; then all steps but the extension are undone."""
+    """Does what is to be done and answers what it found; where the hypertable exists and `force`
+    is off, only what is missing is made. Raises SetupError; then all steps but the extension are undone."""
     extension = _require_database(connection)
     read_lifecycle(connection, telemetry)  # a bad setting is told before anything is changed
     if extension.installed is None:
@@ -67,11 +71,10 @@ def run(connection: BaseDatabaseWrapper, telemetry: Mapping, *, force: bool, on_
     with transaction.atomic(using=connection.alias):
         _lock(connection)
         found = survey(connection, telemetry)
-        if force or not found.is_set_up:
-            for step in found.steps:
-                if step.key != EXTENSION.key:
-                    on_step(step)
-                    _execute(connection, step)
+        for step in found.steps:
+            if step.key != EXTENSION.key and (force or not found.is_set_up or found.lacks(step)):
+                on_step(step)
+                _execute(connection, step)
         return found
 
 

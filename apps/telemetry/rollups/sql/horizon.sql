@@ -4,7 +4,7 @@ SELECT
     series.id AS device_metric_id,
     greatest(
         state.hours_from,
-        date_trunc('hour', state.raw_from + INTERVAL '59 minutes 59.999999 seconds', 'UTC'),
+        state.raw_from,
         date_trunc('day', %(now)s::timestamptz - types.raw_retention, 'UTC')
     ) AS since
 FROM device_metrics AS series
