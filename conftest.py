@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from rest_framework.test import APIClient
 
 from apps.devices.tests.factories import DeviceFactory
@@ -15,6 +16,9 @@ def django_db_setup(django_db_setup, django_db_blocker):
     """The test database is a real TimescaleDB one, hypertable and all."""
     with django_db_blocker.unblock():
         call_command("setup_timescaledb", verbosity=0)
+        # Policies of the database would refresh and drop in the midst of a test.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT _timescaledb_functions.stop_background_workers()")
 
 
 @pytest.fixture(scope="session", autouse=True)

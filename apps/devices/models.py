@@ -1,10 +1,11 @@
 import hashlib
 import secrets
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -61,6 +62,13 @@ class DeviceType(models.Model):
     metric_unit = models.CharField(max_length=50, help_text="Its unit, such as mm/s.")
     metric_min = models.DecimalField(max_digits=15, decimal_places=4, null=True, blank=True)
     metric_max = models.DecimalField(max_digits=15, decimal_places=4, null=True, blank=True)
+    raw_retention = models.DurationField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(timedelta(days=1))],
+        help_text="How long readings of such devices are kept (90 00:00:00 is 90 days), where that is shorter than "
+        "usual. Hours and days are kept all the same.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -70,7 +78,12 @@ class DeviceType(models.Model):
                 condition=Q(metric_min__isnull=True) | Q(metric_max__isnull=True) | Q(metric_min__lte=F("metric_max")),
                 name="ck_device_types_range",
                 violation_error_message="metric_min must not exceed metric_max.",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(raw_retention__isnull=True) | Q(raw_retention__gte=timedelta(days=1)),
+                name="ck_device_types_raw_retention",
+                violation_error_message="raw_retention must be at least a day.",
+            ),
         ]
         indexes = [models.Index(fields=["metric_name"], name="idx_device_type_metric")]
 

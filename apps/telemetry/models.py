@@ -83,3 +83,45 @@ class WatchedBatch(models.Model):
     @classmethod
     def shard_of(cls, device_id: UUID) -> int:
         return crc32(device_id.bytes) % cls.SHARDS
+
+
+class Invalidation(models.Model):
+    """Hours of a series whose rollup is out of date: from `start_at` (an hour) until before `end_at`.
+
+    Written by the transaction that changed the readings, taken away by the one that recomputes the hours.
+    Only hours before `RollupState.threshold` are written down; those after it are always computed afresh.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    device_metric_id = models.IntegerField()
+    start_at = models.DateTimeField()
+    end_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "telemetry_invalidations"
+        indexes = [models.Index(fields=["device_metric_id", "start_at"], name="idx_invalidations_series")]
+
+    def __str__(self) -> str:
+        return f"{self.device_metric_id} from {self.start_at} to {self.end_at}"
+
+
+class RollupState(models.Model):
+    """How far the rollups have come, where the hub keeps them itself. One row, or none before the first refresh.
+
+    Hours before `watermark` are in the tables, those after it are computed when they are read. `threshold` is never
+    before the watermark: changes to hours before it are written down. Readings before `raw_from` and hours before
+    `hours_from` have been dropped, so what was made of them can't be recomputed. All are full hours.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    threshold = models.DateTimeField()
+    watermark = models.DateTimeField()
+    raw_from = models.DateTimeField()
+    hours_from = models.DateTimeField()
+
+    class Meta:
+        db_table = "telemetry_rollup_state"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="ck_rollup_state_one_row")]
+
+    def __str__(self) -> str:
+        return f"refreshed to {self.watermark}"

@@ -7,9 +7,16 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from apps.telemetry import services
 from apps.telemetry.timescale import retention
 
 logger = logging.getLogger(__name__)
+
+
+@shared_task(name="telemetry.refresh_rollups")
+def refresh_rollups() -> None:
+    """Takes new and changed hours into the rollups. Safe to run twice, and two at once take turns."""
+    services.refresh_rollups(now=timezone.now())
 
 
 @shared_task(
@@ -19,7 +26,7 @@ logger = logging.getLogger(__name__)
     max_retries=3,
 )
 def apply_retention() -> None:
-    """Drops chunks older than TELEMETRY_RETENTION. Safe to run twice: the second finds nothing."""
-    dropped = retention.apply(connection, settings.TELEMETRY, now=timezone.now())
-    if dropped:
-        logger.info("Dropped %d chunks older than %s.", len(dropped), settings.TELEMETRY["RETENTION"])
+    """Archives and drops what is older than it is kept. Safe to run twice: the second finds nothing."""
+    services.refresh_rollups(now=timezone.now())
+    for line in retention.apply(connection, settings.TELEMETRY, now=timezone.now()):
+        logger.info(line)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from random import Random
 from zlib import crc32
@@ -10,6 +10,7 @@ from zlib import crc32
 from django.db import connection
 
 from apps.devices.models import DeviceMetric
+from apps.telemetry import services as telemetry_services
 from iot_hub.demo import fleet, incidents
 from iot_hub.demo.fleet import DemoDevice
 from iot_hub.demo.incidents import Incident
@@ -63,6 +64,9 @@ def store_week(
     rows.seek(0)
     with connection.cursor() as cursor:
         cursor.copy_expert(COPY, rows)
+    telemetry_services.note_changed(
+        device_metric_ids=[one.binding.pk for one in series], start=now - timedelta(days=8), end=now
+    )
     return samples
 
 

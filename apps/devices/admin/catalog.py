@@ -50,6 +50,7 @@ class DeviceTypeAdmin(CountingAdmin):
             "Primary metric",
             {"fields": ["metric_name", "metric_unit", "metric_min", "metric_max"]},
         ),
+        ("Lifecycle", {"fields": ["raw_retention"]}),
     ]
 
 

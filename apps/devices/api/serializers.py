@@ -63,6 +63,7 @@ class DeviceTypeSerializer(serializers.ModelSerializer):
             "metric_unit",
             "metric_min",
             "metric_max",
+            "raw_retention",
             "created_at",
         ]
 

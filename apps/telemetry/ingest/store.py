@@ -15,6 +15,7 @@ import numpy as np
 from psycopg2.extras import execute_values
 
 from apps.telemetry.ingest.batch import Batch, Value
+from apps.telemetry.timescale.compression import lift_unpack_limit
 
 COLUMNS = "device_metric_id, ts, received_at, quality, value_numeric, value_bool, value_str"
 
@@ -149,6 +150,7 @@ def insert_new(cursor, rows: list[Row]) -> set[int]:
 
 def upsert(cursor, rows: list[Row]) -> set[int]:
     """Stores all of them, over what is there. Returns the places in `rows` of those that were there."""
+    lift_unpack_limit(cursor)
     _fill_incoming(cursor, rows)
     cursor.execute(_UPSERT)
     return {seq for (seq,) in cursor.fetchall()}

@@ -18,6 +18,7 @@ from apps.telemetry.ingest import metrics, presence, store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
 from apps.telemetry.ingest.receipt import Receipt
+from apps.telemetry.rollups import log as rollup_log
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ class Writer:
         with connection.cursor() as cursor:
             if watched:
                 store.add_watched(cursor.cursor, watched)
+            rollup_log.note(cursor, batches)
             if heard := self._presence.due(batches, time.monotonic()):
                 presence.write(cursor, heard, time.time())
 

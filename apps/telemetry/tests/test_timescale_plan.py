@@ -17,11 +17,14 @@ USUAL = Lifecycle(
     retention=YEAR,
     hourly_retention=TWO_YEARS,
     daily_retention=None,
+    shortest_raw=YEAR,
 )
 
 
 def changed(**values) -> Lifecycle:
     fields = {name: getattr(USUAL, name) for name in USUAL.__slots__}
+    if "retention" in values:
+        fields["shortest_raw"] = values["retention"]
     return Lifecycle(**(fields | values))
 
 
@@ -35,11 +38,14 @@ def test_license_setting_decides_the_edition():
     assert Edition.of(None) is Edition.APACHE
 
 
-def test_apache_plan_has_three_steps():
+def test_apache_plan_keeps_rollups_of_its_own():
     assert [step.key for step in build_plan(Edition.APACHE, USUAL)] == [
         "extension",
         "hypertable",
         "chunk interval",
+        "rollup tables",
+        "telemetry_hourly",
+        "telemetry_daily",
     ]
     assert "Celery beat drops old chunks" in left_out(Edition.APACHE)
 
@@ -88,7 +94,7 @@ def test_rollups_are_real_time_and_have_the_agreed_columns(rollup):
 
 
 def test_daily_rollup_stands_on_the_hourly_one():
-    assert "FROM telemetry_hourly GROUP BY" in community()["telemetry_daily"].clean_sql
+    assert "FROM telemetry_hourly AS hours GROUP BY" in community()["telemetry_daily"].clean_sql
 
 
 def test_refresh_reaches_back_as_far_as_its_source_is_kept():
@@ -116,6 +122,14 @@ def test_empty_setting_removes_its_policy():
         assert steps[key].wanted is None
         assert steps[key].clean_sql.startswith("SELECT remove_")
         assert "add_" not in steps[key].clean_sql
+
+
+def test_no_policy_drops_what_is_to_be_archived():
+    assert community(changed(archive=True))["keep telemetry for"].wanted is None
+
+
+def test_refresh_looks_back_no_farther_than_every_type_keeps_its_readings():
+    assert community(changed(shortest_raw=MONTH))["refresh telemetry_hourly back to"].wanted == MONTH
 
 
 def test_intervals_are_equal_however_they_are_spelled():

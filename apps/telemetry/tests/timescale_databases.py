@@ -6,14 +6,14 @@ from io import StringIO
 from django.core.management import call_command
 from django.db import connection, connections
 
-from apps.telemetry.models import Reading
+from apps.telemetry.models import Invalidation, Reading, RollupState
 
 ALIAS = "scratch"
 
 
 @contextmanager
 def scratch_database(*, suffix: str = "scratch"):
-    """A connection to a new database with an empty telemetry table, and without the extension."""
+    """A connection to a new database with empty telemetry tables, and without the extension."""
     name = f"{connection.settings_dict['NAME']}_{suffix}"
     drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
     with connection._nodb_cursor() as cursor:
@@ -23,7 +23,12 @@ def scratch_database(*, suffix: str = "scratch"):
     scratch.settings_dict["NAME"] = name
     try:
         with scratch.schema_editor() as editor:
-            editor.create_model(Reading)
+            for model in (Reading, Invalidation, RollupState):
+                editor.create_model(model)
+            # As much of them as rollups and lifecycle ask for.
+            editor.execute("CREATE TABLE device_types (raw_retention interval)")
+            editor.execute("GRANT SELECT ON device_types TO PUBLIC")
+            editor.execute("CREATE TABLE device_metrics (id integer PRIMARY KEY)")
         yield scratch
     finally:
         scratch.close()
@@ -51,4 +56,5 @@ def ask(scratch, sql: str):
 def is_hypertable(scratch) -> bool:
     if not ask(scratch, "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'"):
         return False
-    return ask(scratch, "SELECT count(*) FROM timescaledb_information.hypertables") == 1
+    hypertables = "SELECT count(*) FROM timescaledb_information.hypertables WHERE hypertable_name = 'telemetry'"
+    return ask(scratch, hypertables) == 1

@@ -42,13 +42,17 @@ FOREVER = Interval(math.inf, "ever")
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """None: not wanted (never compressed, kept for ever)."""
+    """None: not wanted (never compressed, kept for ever). `shortest_raw` is the shortest time that readings of any
+    device type are kept.
+    """
 
     chunk_interval: Interval
     compress_after: Interval | None
     retention: Interval | None
     hourly_retention: Interval | None
     daily_retention: Interval | None
+    shortest_raw: Interval | None
+    archive: bool = False
 
 
 # Shorter ones would drop readings before the rollups have taken them in.
@@ -66,7 +70,15 @@ def read_lifecycle(connection: BaseDatabaseWrapper, telemetry: Mapping) -> Lifec
     values = {name.lower(): _read(connection, name, str(telemetry[name]).strip()) for name in AT_LEAST}
     if values["chunk_interval"] is None:
         raise SetupError("TELEMETRY_CHUNK_INTERVAL is empty. Write an interval such as '7 days'.")
-    return Lifecycle(**values)
+    shortest = [kept for kept in (values["retention"], _shortest_of_types(connection)) if kept]
+    return Lifecycle(**values, shortest_raw=min(shortest, default=None), archive=telemetry["ARCHIVE"])
+
+
+def _shortest_of_types(connection: BaseDatabaseWrapper) -> Interval | None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT i::text, {SECONDS} FROM (SELECT min(raw_retention) AS i FROM device_types) AS shortest")
+        text, seconds = cursor.fetchone()
+    return None if text is None else Interval(float(seconds), text)
 
 
 def _read(connection: BaseDatabaseWrapper, name: str, text: str) -> Interval | None:

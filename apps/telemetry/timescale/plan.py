@@ -30,7 +30,11 @@ class Step:
 
 
 def sql(name: str, **values: str) -> str:
-    return Template((SQL / f"{name}.sql").read_text()).substitute(values)
+    return fill(SQL / f"{name}.sql", **values)
+
+
+def fill(file: Path, **values: str) -> str:
+    return Template(file.read_text()).substitute(values)
 
 
 EXTENSION = Step("extension", "the TimescaleDB extension", sql("extension"), "installed")
@@ -39,9 +43,17 @@ EXTENSION = Step("extension", "the TimescaleDB extension", sql("extension"), "in
 def build_plan(edition: Edition, lifecycle: Lifecycle) -> list[Step]:
     steps = [EXTENSION, *_hypertable(lifecycle)]
     if edition is Edition.COMMUNITY:
-        steps += [*_compression(lifecycle), _retention("telemetry", lifecycle.retention)]
+        # A policy would drop what has not been archived yet.
+        policy = None if lifecycle.archive else lifecycle.retention
+        steps += [*_compression(lifecycle), _retention("telemetry", policy)]
         steps += _rollups(lifecycle)
+    else:
+        steps += _own_rollups()
     return steps
+
+
+# After a change of edition: the views would stand in the way of the continuous aggregates.
+CHANGEOVER = Step("own rollups", "away with the hub's own rollups", sql("drop_own_rollups"), None)
 
 
 def left_out(edition: Edition) -> str:
@@ -49,8 +61,8 @@ def left_out(edition: Edition) -> str:
     if edition is Edition.COMMUNITY:
         return ""
     return (
-        "Left out, because TimescaleDB's Apache-2 edition does not have them: compression; the retention "
-        "policy (Celery beat drops old chunks instead); the rollups telemetry_hourly and telemetry_daily."
+        "Left out, because TimescaleDB's Apache-2 edition does not have them: compression; retention policies and "
+        "continuous aggregates (Celery beat drops old chunks and refreshes the rollups instead)."
     )
 
 
@@ -83,12 +95,28 @@ def _retention(relation: str, after: Interval | None) -> Step:
     return Step(key, f"{relation} kept for {after}", statements, after)
 
 
-def _rollups(lifecycle: Lifecycle) -> list[Step]:
-    raw, hourly, daily = lifecycle.retention, lifecycle.hourly_retention, lifecycle.daily_retention
+def hours_view(name: str) -> str:
+    return sql(name, columns=sql("hour_columns"))
+
+
+def days_view(name: str) -> str:
+    return sql(name, columns=sql("day_columns"))
+
+
+def _own_rollups() -> list[Step]:
     return [
-        Step("telemetry_hourly", "the rollup by hour", sql("telemetry_hourly"), "continuous"),
+        Step("rollup tables", "the tables of the rollups", sql("rollup_tables"), "there"),
+        Step("telemetry_hourly", "the rollup by hour", hours_view("rollup_hourly_view"), "view"),
+        Step("telemetry_daily", "the rollup by day", days_view("rollup_daily_view"), "view"),
+    ]
+
+
+def _rollups(lifecycle: Lifecycle) -> list[Step]:
+    raw, hourly, daily = lifecycle.shortest_raw, lifecycle.hourly_retention, lifecycle.daily_retention
+    return [
+        Step("telemetry_hourly", "the rollup by hour", hours_view("telemetry_hourly"), "continuous"),
         _refresh("telemetry_hourly", kept=(raw, hourly), bucket="1 hour", every="15 minutes"),
-        Step("telemetry_daily", "the rollup by day", sql("telemetry_daily"), "continuous"),
+        Step("telemetry_daily", "the rollup by day", days_view("telemetry_daily"), "continuous"),
         _refresh("telemetry_daily", kept=(hourly, daily), bucket="1 day", every="1 hour"),
         _retention("telemetry_hourly", hourly),
         _retention("telemetry_daily", daily),

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.telemetry.timescale.edition import Edition, Extension, SetupError, read_edition, read_extension
 from apps.telemetry.timescale.lifecycle import read_lifecycle
-from apps.telemetry.timescale.plan import EXTENSION, Step, build_plan
+from apps.telemetry.timescale.plan import CHANGEOVER, EXTENSION, Step, build_plan
 from apps.telemetry.timescale.state import State, observe
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -31,6 +31,10 @@ class Survey:
     def is_done(self, step: Step) -> bool:
         return self.state.get(step.key) == step.wanted
 
+    def lacks(self, step: Step) -> bool:
+        """Tables and views of a newer release; what has them already is left alone."""
+        return step.wanted in ("there", "view") and step.key not in self.state
+
     @property
     def differences(self) -> list[str]:
         """Where the database is not as the settings want it."""
@@ -50,12 +54,15 @@ def survey(connection: BaseDatabaseWrapper, telemetry: Mapping) -> Survey:
         edition, state = _edition_on_offer(connection), {}
     else:
         edition, state = read_edition(connection), observe(connection)
-    return Survey(extension, edition, build_plan(edition, lifecycle), state)
+    steps = build_plan(edition, lifecycle)
+    if edition is Edition.COMMUNITY and state.get("telemetry_hourly") == "view":
+        steps.insert(0, CHANGEOVER)
+    return Survey(extension, edition, steps, state)
 
 
 def run(connection: BaseDatabaseWrapper, telemetry: Mapping, *, force: bool, on_step: Callable[[Step], None]) -> Survey:
-    """Does what is to be done and answers what it found; nothing is done where the hypertable exists and
-    `force` is off. Raises SetupError; then all steps but the extension are undone."""
+    """Does what is to be done and answers what it found; where the hypertable exists and `force`
+    is off, only what is missing is made. Raises SetupError; then all steps but the extension are undone."""
     extension = _require_database(connection)
     read_lifecycle(connection, telemetry)  # a bad setting is told before anything is changed
     if extension.installed is None:
@@ -64,12 +71,19 @@ def run(connection: BaseDatabaseWrapper, telemetry: Mapping, *, force: bool, on_
     with transaction.atomic(using=connection.alias):
         _lock(connection)
         found = survey(connection, telemetry)
-        if force or not found.is_set_up:
-            for step in found.steps:
-                if step.key != EXTENSION.key:
-                    on_step(step)
-                    _execute(connection, step)
+        for step in found.steps:
+            if step.key != EXTENSION.key and (force or not found.is_set_up or found.lacks(step)):
+                on_step(step)
+                _execute(connection, step)
         return found
+
+
+def follow_retention(connection: BaseDatabaseWrapper, telemetry: Mapping) -> None:
+    """Has continuous aggregates look back no farther than every reading is kept, as device types are now."""
+    found = survey(connection, telemetry)
+    for step in found.steps:
+        if step.key == "refresh telemetry_hourly back to" and not found.is_done(step):
+            _execute(connection, step)
 
 
 def _require_database(connection: BaseDatabaseWrapper) -> Extension:

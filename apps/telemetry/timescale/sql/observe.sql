@@ -23,6 +23,15 @@ SELECT view_name, 'continuous', NULL
 FROM timescaledb_information.continuous_aggregates
 WHERE view_name IN ('telemetry_hourly', 'telemetry_daily') AND view_schema = current_schema()
 UNION ALL
+SELECT viewname, 'view', NULL
+FROM pg_views
+WHERE viewname IN ('telemetry_hourly', 'telemetry_daily') AND schemaname = current_schema()
+    AND to_regclass('rollup_hours') IS NOT NULL
+UNION ALL
+SELECT 'rollup tables', 'there', NULL
+FROM timescaledb_information.hypertables
+WHERE hypertable_name = 'rollup_days' AND hypertable_schema = current_schema()
+UNION ALL
 SELECT 'compress ' || relation || ' after', NULL, (config ->> 'compress_after')::interval
 FROM named
 WHERE proc_name = 'policy_compression'

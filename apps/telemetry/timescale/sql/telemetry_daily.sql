@@ -3,14 +3,8 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry_daily
 WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
 SELECT
     device_metric_id,
-    time_bucket(INTERVAL '1 day', telemetry_hourly.bucket) AS bucket,
-    sum(count)::bigint AS count,
-    sum(sum) AS sum,
-    sum(sum_sq) AS sum_sq,
-    min(min) AS min,
-    max(max) AS max,
-    first(first, telemetry_hourly.bucket) AS first,
-    last(last, telemetry_hourly.bucket) AS last
-FROM telemetry_hourly
-GROUP BY device_metric_id, time_bucket(INTERVAL '1 day', telemetry_hourly.bucket)
+    time_bucket(INTERVAL '1 day', hours.bucket) AS bucket,
+$columns
+FROM telemetry_hourly AS hours
+GROUP BY device_metric_id, time_bucket(INTERVAL '1 day', hours.bucket)
 WITH NO DATA;

@@ -1,0 +1,1 @@
+"""Old readings as Parquet files: `parquet` writes them before they are dropped, `restore` reads them back."""

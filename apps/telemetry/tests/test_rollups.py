@@ -1,0 +1,218 @@
+"""Rollups say what GROUP BY on the readings says, whatever came in and whenever they were refreshed."""
+
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+from time import sleep
+
+import numpy as np
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apps.devices.tests.factories import DeviceMetricFactory
+from apps.telemetry import services
+from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.models import Invalidation, Reading, RollupState
+from apps.telemetry.rollups import continuous, log
+from apps.telemetry.timescale import plan
+from apps.telemetry.timescale.edition import Edition, read_edition
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+# Of the day on which the clock of the tests stands, so that readings lie before, within and after it.
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - 3 * DAY
+COLUMNS = "device_metric_id, bucket, count, sum, sum_sq, min, max, first, last"
+
+reading = st.tuples(st.integers(0, 1), st.integers(-40 * 60, 30 * 60), st.integers(-9, 9))
+# (what, readings as (series, minutes from noon, value), hours that the clock has moved)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("store"), st.lists(reading, max_size=6)),
+        st.tuples(st.just("overwrite"), st.lists(reading, max_size=6)),
+        st.tuples(st.just("refresh"), st.integers(-30, 30)),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@pytest.fixture
+def pair(ingesting):
+    """Two series, and rollups that know nothing yet."""
+    clear()
+    yield [DeviceMetricFactory(), DeviceMetricFactory()]
+    clear()
+
+
+def clear() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE telemetry")
+        if is_community():
+            for name in continuous.NAMES:
+                cursor.execute("CALL refresh_continuous_aggregate(%s, NULL, NULL)", [name])
+        else:
+            cursor.execute("TRUNCATE rollup_hours, rollup_days, telemetry_rollup_state, telemetry_invalidations")
+
+
+def is_community() -> bool:
+    return read_edition(connection) is Edition.COMMUNITY
+
+
+def store(ingesting, series, readings, *, overwrite: bool = False) -> None:
+    batch = Batch(received_at=micros(NOON), overwrite=overwrite)
+    for which, minutes, value in readings:
+        batch.series.append(series[which].pk)
+        batch.ts.append(micros(NOON + timedelta(minutes=minutes)))
+        batch.values.append(float(value))
+        batch.quality.append(1.0)
+    ingesting.writer.submit(batch).result(timeout=30)
+
+
+def micros(when: datetime) -> int:
+    return int(when.timestamp()) * 1_000_000
+
+
+def refresh(hours: int) -> None:
+    now = NOON + timedelta(hours=hours)
+    if is_community():
+        # The policy would look back from today; the window is what matters here.
+        with connection.cursor() as cursor:
+            for name in continuous.NAMES:
+                cursor.execute("CALL refresh_continuous_aggregate(%s, %s, %s)", [name, NOON - 60 * DAY, now])
+    else:
+        services.refresh_rollups(now=now)
+
+
+def ask(sql: str) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def rolled_up(name: str) -> list[tuple]:
+    return ask(f"SELECT {COLUMNS} FROM {name} ORDER BY 1, 2")
+
+
+def from_readings(interval: str) -> list[tuple]:
+    return ask(
+        f"SELECT device_metric_id, time_bucket(INTERVAL '{interval}', ts) AS bucket, {plan.sql('hour_columns')} "
+        "FROM telemetry GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+
+
+def assert_exact() -> None:
+    assert rolled_up("telemetry_hourly") == from_readings("1 hour")
+    assert rolled_up("telemetry_daily") == from_readings("1 day")
+
+
+@given(steps=steps)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rollups_are_what_group_by_says(pair, ingesting, steps):
+    """Late, repeated, overwritten, out-of-order and future readings, between refreshes at any time. The hub's own
+    rollups are exact after each step, continuous aggregates once they have been refreshed.
+    """
+    clear()
+    for what, argument in steps:
+        if what == "refresh":
+            refresh(argument)
+        else:
+            store(ingesting, pair, argument, overwrite=what == "overwrite")
+        if not is_community():
+            assert_exact()
+    refresh(40)
+    assert_exact()
+    if not is_community():
+        assert not Invalidation.objects.exists()
+
+
+def test_newest_readings_are_in_before_any_refresh(pair, ingesting):
+    later = 30 * 24 * 60  # than all that other tests have had continuous aggregates refresh
+    store(ingesting, pair, [(0, later, 5)])
+    assert_exact()
+    refresh(-5)
+    store(ingesting, pair, [(0, later + 60, 6)])
+    assert_exact()
+
+
+def test_values_that_are_no_numbers(pair):
+    Reading.objects.create(device_metric=pair[0], ts=NOON, value_bool=True)
+    Reading.objects.create(device_metric=pair[0], ts=NOON + timedelta(minutes=1), value_bool=False)
+    Reading.objects.create(device_metric=pair[1], ts=NOON, value_str="ok")
+    refresh(30)
+    assert rolled_up("telemetry_hourly") == [
+        (pair[0].pk, NOON, 2, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0),
+        (pair[1].pk, NOON, 1, *(None,) * 6),
+    ]
+    assert_exact()
+
+
+def test_a_series_that_is_forgotten_is_forgotten_by_the_rollups(pair, ingesting):
+    store(ingesting, pair, [(0, 0, 5), (1, 0, 6)])
+    refresh(30)
+    with transaction.atomic():
+        services.forget_series(device_metric_ids=[pair[0].pk])
+    assert [row[0] for row in rolled_up("telemetry_hourly")] == [pair[1].pk]
+    assert [row[0] for row in rolled_up("telemetry_daily")] == [pair[1].pk]
+
+
+class TestOwnRollups:
+    @pytest.fixture(autouse=True)
+    def own(self, db):
+        if is_community():
+            pytest.skip("This edition has continuous aggregates.")
+
+    def test_new_readings_leave_nothing_in_the_log(self, pair, ingesting):
+        refresh(0)
+        store(ingesting, pair, [(0, 0, 5), (0, 60, 6)])
+        assert not Invalidation.objects.exists()
+
+    def test_a_backlog_is_one_row_per_series(self, pair, ingesting):
+        refresh(30)
+        store(ingesting, pair, [(which, 20 * n, n) for which in (0, 1) for n in range(30)])
+        assert Invalidation.objects.count() == 2
+        assert_exact()
+
+    def test_a_writer_that_saw_the_old_threshold_commits_before_the_hour_is_closed(self, pair):
+        """It has noted nothing, so the refresh has to wait for it and then see its reading."""
+        refresh(0)
+        with transaction.atomic(), connection.cursor() as cursor:
+            Reading.objects.create(device_metric=pair[0], ts=NOON, value_numeric=7)
+            log.note(cursor, [Batch(received_at=0, series=[pair[0].pk], ts=[micros(NOON)])])
+            closing = Thread(target=_refresh_beside)
+            closing.start()
+            sleep(0.3)
+            assert closing.is_alive()
+        closing.join()
+        assert RollupState.objects.get().watermark > NOON
+        assert ask("SELECT count FROM rollup_hours") == [(1,)]
+        assert_exact()
+
+    def test_readings_stored_past_ingest_can_be_told_of(self, pair):
+        refresh(30)
+        Reading.objects.create(device_metric=pair[0], ts=NOON, value_numeric=7)
+        services.note_changed(device_metric_ids=[pair[0].pk], start=NOON, end=NOON + DAY)
+        assert_exact()
+        refresh(30)
+        assert_exact()
+
+    def test_what_was_dropped_stays_in_the_rollups(self, pair, ingesting):
+        store(ingesting, pair, [(0, 0, 5), (0, 1, 6)])
+        refresh(30)
+        RollupState.objects.update(raw_from=NOON + DAY)
+        Reading.objects.all().delete()
+        store(ingesting, pair, [(0, 2, 100)])
+        services.refresh_rollups(now=NOON + DAY)
+        assert [row[2:4] for row in rolled_up("telemetry_hourly")] == [(2, 11.0)]
+
+
+def _refresh_beside() -> None:
+    refresh(12)
+    connection.close()
+
+
+def test_runs_join_hours_that_follow_each_other():
+    series, first, last = log.runs_of(np.array([2, 1, 1, 1, 1]), np.array([7, 5, 3, 4, 8]))
+    assert list(zip(series.tolist(), first.tolist(), last.tolist(), strict=True)) == [(1, 3, 5), (1, 8, 8), (2, 7, 7)]
