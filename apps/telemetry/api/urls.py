@@ -1,8 +1,9 @@
 from django.urls import path
 
-from apps.telemetry.api.views import LatestView, TelemetryView
+from apps.telemetry.api.views import LatestView, MessagesView, TelemetryView
 
 urlpatterns = [
     path("telemetry/", TelemetryView.as_view(), name="telemetry"),
     path("telemetry/latest/", LatestView.as_view(), name="telemetry-latest"),
+    path("telemetry/messages/", MessagesView.as_view(), name="telemetry-messages"),
 ]
