@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from apps.devices.models import Device, DeviceMetric
 from apps.telemetry.latest import entries
@@ -44,15 +44,25 @@ def visible_series(
     """Series that the user may read, of `devices` (ids or serial numbers) and `metrics` (names) where any are given,
     sorted by both; the first `limit` of them.
     """
-    related = ["metric", "device"] if with_device else ["metric"]
-    series = DeviceMetric.objects.select_related(*related).order_by("device__serial_number", "metric__name")
+    series = _named(devices, metrics, with_device=with_device)
     if not user.is_admin:
         series = series.filter(device__owner=user)
+    return list(series[:limit])
+
+
+def every_series(*, devices: list[str] = (), metrics: list[str] = ()) -> list[DeviceMetric]:
+    """The same for operators, who may read all; with their devices."""
+    return list(_named(devices, metrics, with_device=True))
+
+
+def _named(devices: list[str], metrics: list[str], *, with_device: bool) -> QuerySet[DeviceMetric]:
+    related = ["metric", "device"] if with_device else ["metric"]
+    series = DeviceMetric.objects.select_related(*related).order_by("device__serial_number", "metric__name")
     if devices:
         series = series.filter(device__in=_devices_named(devices))
     if metrics:
         series = series.filter(Q.create([("metric__name__iexact", name) for name in metrics], Q.OR))
-    return list(series[:limit])
+    return series
 
 
 def latest_readings(*, series: list[DeviceMetric]) -> list[StoredReading]:
