@@ -46,6 +46,10 @@ class _Existing:
     def forget(self) -> None:
         self._known, self._until = (), 0.0
 
+    def pretend_none(self) -> None:
+        """Until `forget`: for those who compare with readings alone."""
+        self._known, self._until = (), float("inf")
+
     def rollups(self) -> tuple[Source, ...]:
         if time.monotonic() >= self._until:
             with connection.cursor() as cursor:
