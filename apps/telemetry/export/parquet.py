@@ -37,11 +37,8 @@ class ParquetRows:
         self._writer = pq.ParquetWriter(
             sink, SCHEMA, compression="zstd", use_dictionary=["device", "serial_number", "metric"]
         )
-        self._names = [
-            pa.array([str(one.device_id) for one in series], pa.string()),
-            pa.array([one.device.serial_number for one in series], pa.string()),
-            pa.array([one.metric.name for one in series], pa.string()),
-        ]
+        names = [(str(one.device_id), one.device.serial_number, one.metric.name) for one in series]
+        self._names = [pa.array(column, pa.string()).dictionary_encode() for column in zip(*names, strict=True)]
         self._block = bytearray()
 
     def write(self, row: bytes) -> int:
@@ -64,5 +61,5 @@ class ParquetRows:
         )
         self._block = bytearray()
         places = table["place"].combine_chunks()
-        names = [pa.DictionaryArray.from_arrays(places, known) for known in self._names]
+        names = [known.take(places) for known in self._names]
         self._writer.write_table(pa.table([*names, *table.columns[1:]], schema=SCHEMA))
