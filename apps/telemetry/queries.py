@@ -6,27 +6,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from apps.devices.models import Device, DeviceMetric
 from apps.telemetry.latest import entries
 from apps.telemetry.latest.cache import latest_cache
 from apps.users.models import User
-
-# One index scan per series, merged: the cost is the rows asked for, whatever the table's size.
-_NEWEST = """
-    SELECT series.id, r.ts, r.value_numeric, r.value_bool, r.value_str, r.quality, r.received_at
-    FROM unnest(%(series)s::int[]) AS series (id)
-    CROSS JOIN LATERAL (
-        SELECT * FROM telemetry
-        WHERE device_metric_id = series.id
-          AND ts >= coalesce(%(start)s::timestamptz, '-infinity') AND ts < coalesce(%(end)s::timestamptz, 'infinity')
-          AND (%(before_ts)s::timestamptz IS NULL
-               OR (ts, device_metric_id) < (%(before_ts)s::timestamptz, %(before_series)s::int))
-        ORDER BY ts DESC LIMIT %(limit)s
-    ) AS r
-    ORDER BY r.ts DESC, series.id DESC LIMIT %(limit)s
-"""
 
 # One index scan per series that ends at its first row.
 _LATEST = """
@@ -49,43 +34,35 @@ class StoredReading:
 
 
 def visible_series(
-    *, user: User, devices: list[str] = (), metrics: list[str] = (), limit: int | None = None
+    *,
+    user: User,
+    devices: list[str] = (),
+    metrics: list[str] = (),
+    limit: int | None = None,
+    with_device: bool = False,
 ) -> list[DeviceMetric]:
     """Series that the user may read, of `devices` (ids or serial numbers) and `metrics` (names) where any are given,
     sorted by both; the first `limit` of them.
     """
-    series = DeviceMetric.objects.select_related("metric").order_by("device__serial_number", "metric__name")
+    series = _named(devices, metrics, with_device=with_device)
     if not user.is_admin:
         series = series.filter(device__owner=user)
+    return list(series[:limit])
+
+
+def every_series(*, devices: list[str] = (), metrics: list[str] = ()) -> list[DeviceMetric]:
+    """The same for operators, who may read all; with their devices."""
+    return list(_named(devices, metrics, with_device=True))
+
+
+def _named(devices: list[str], metrics: list[str], *, with_device: bool) -> QuerySet[DeviceMetric]:
+    related = ["metric", "device"] if with_device else ["metric"]
+    series = DeviceMetric.objects.select_related(*related).order_by("device__serial_number", "metric__name")
     if devices:
         series = series.filter(device__in=_devices_named(devices))
     if metrics:
         series = series.filter(Q.create([("metric__name__iexact", name) for name in metrics], Q.OR))
-    return list(series[:limit])
-
-
-def newest_readings(
-    *,
-    series: list[DeviceMetric],
-    limit: int,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    before: tuple[datetime, int] | None = None,
-) -> list[StoredReading]:
-    """Newest first, `start` ≤ t < `end`, after the cursor `before` = (time, series id)."""
-    by_id = {one.pk: one for one in series}
-    before_ts, before_series = before or (None, None)
-    params = {
-        "series": list(by_id),
-        "start": start,
-        "end": end,
-        "before_ts": before_ts,
-        "before_series": before_series,
-        "limit": limit,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, params)
-        return [StoredReading(by_id[row[0]], row[1], _value(*row[2:5]), row[5], row[6]) for row in cursor.fetchall()]
+    return series
 
 
 def latest_readings(*, series: list[DeviceMetric]) -> list[StoredReading]:
@@ -116,7 +93,7 @@ def _read_latest(series_ids: list[int], ends_at: int | None) -> dict[int, bytes]
     with connection.cursor() as cursor:
         cursor.execute(_LATEST, [series_ids])
         for series_id, ts, number, truth, text, quality, received_at in cursor.fetchall():
-            entry = entries.Entry(_micros(ts), _value(number, truth, text), quality, _micros(received_at))
+            entry = entries.Entry(_micros(ts), value_of(number, truth, text), quality, _micros(received_at))
             found[series_id] = entries.pack(entry)
     if ends_at is not None:
         latest_cache().fill(b"".join(entries.record(*one) for one in found.items()), ends_at)
@@ -131,7 +108,7 @@ def _datetime(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _value(number: float | None, truth: bool | None, text: str | None) -> float | bool | str:
+def value_of(number: float | None, truth: bool | None, text: str | None) -> float | bool | str:
     if number is not None:
         return number
     return truth if truth is not None else text

@@ -1,7 +1,4 @@
-from django.core import signing
 from rest_framework import serializers
-
-CURSOR_SALT = "telemetry.cursor"
 
 
 class ReadingSerializer(serializers.Serializer):
@@ -21,37 +18,6 @@ class ReadingPageSerializer(serializers.Serializer):
     results = ReadingSerializer(many=True)
 
 
-class SeriesQuerySerializer(serializers.Serializer):
-    """`start` ≤ t < `end`."""
-
-    device = serializers.CharField(required=False, help_text="Id or serial number.")
-    metric = serializers.CharField(required=False)
-    start = serializers.DateTimeField(required=False)
-    end = serializers.DateTimeField(required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=10_000, default=100)
-    cursor = serializers.CharField(required=False, help_text="From `next`.")
-
-    def validate_cursor(self, value):
-        """The time and series after which the page begins."""
-        try:
-            ts, series_id = signing.loads(value, salt=CURSOR_SALT)
-        except signing.BadSignature:
-            raise serializers.ValidationError("This cursor is not one of ours.") from None
-        return serializers.DateTimeField().to_internal_value(ts), series_id
-
-    def validate(self, attrs):
-        if attrs.get("start") and attrs.get("end") and attrs["start"] >= attrs["end"]:
-            raise serializers.ValidationError({"end": "Must be after start."})
-        return attrs
-
-
-class LatestQuerySerializer(serializers.Serializer):
-    device = serializers.ListField(
-        child=serializers.CharField(), max_length=1000, default=list, help_text="Ids or serial numbers; all, if none."
-    )
-    metric = serializers.ListField(child=serializers.CharField(), max_length=100, default=list)
-
-
 class MessageSerializer(serializers.Serializer):
     """What a device sends; for the schema only, ingest has its own decoder."""
 
@@ -64,6 +30,20 @@ class MessageSerializer(serializers.Serializer):
         child=serializers.JSONField(), help_text="Values by metric: numbers, booleans, texts."
     )
     quality = serializers.FloatField(required=False, min_value=0, max_value=1)
+
+
+class StoredMessageSerializer(serializers.Serializer):
+    version = serializers.CharField()
+    serial_number = serializers.CharField()
+    timestamp = serializers.DateTimeField()
+    metrics = serializers.DictField(child=serializers.JSONField())
+    quality = serializers.FloatField(required=False, help_text="Of its worst reading; left out if that is 1.")
+
+
+class StoredMessagePageSerializer(serializers.Serializer):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = StoredMessageSerializer(many=True)
 
 
 class RejectionSerializer(serializers.Serializer):
@@ -79,7 +59,3 @@ class ReceiptSerializer(serializers.Serializer):
     updated = serializers.IntegerField()
     rejected_count = serializers.IntegerField()
     rejected = RejectionSerializer(many=True)
-
-
-def cursor_after(reading) -> str:
-    return signing.dumps([reading.timestamp.isoformat(), reading.device_metric.pk], salt=CURSOR_SALT)

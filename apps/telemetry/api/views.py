@@ -1,24 +1,30 @@
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from apps.telemetry import queries
+from apps.telemetry.api.asked import (
+    MessagePageQuerySerializer,
+    PageQuerySerializer,
+    SeriesQuerySerializer,
+    asked_by,
+    filter_of,
+    series_of,
+)
+from apps.telemetry.api.cursors import links
+from apps.telemetry.api.documents import json_response, reading_rows
 from apps.telemetry.api.ingest import take_in
 from apps.telemetry.api.serializers import (
-    LatestQuerySerializer,
     MessageSerializer,
     ReadingPageSerializer,
     ReadingSerializer,
     ReceiptSerializer,
-    SeriesQuerySerializer,
-    cursor_after,
+    StoredMessagePageSerializer,
 )
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
-
-MAX_SERIES = 10_000
+from apps.telemetry.reads import messages
+from apps.telemetry.reads.pages import Place, read_rows
 
 
 class TelemetryView(APIView):
@@ -36,25 +42,21 @@ class TelemetryView(APIView):
 
     @extend_schema(
         operation_id="telemetry_list",
-        parameters=[SeriesQuerySerializer],
+        summary="Readings",
+        description="Newest first, or oldest first, of all series asked for together.",
+        parameters=[PageQuerySerializer],
         responses=ReadingPageSerializer,
     )
     def get(self, request):
-        query = SeriesQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        named = {f"{name}s": [asked[name]] for name in ("device", "metric") if name in asked}
-        series = queries.visible_series(user=request.user, **named)
-        if not series and "device" in asked and "metric" not in asked:
-            raise NotFound("There is no such device, or nothing was measured on it yet.")
-        readings = queries.newest_readings(
-            series=series,
-            limit=asked["limit"],
-            start=asked.get("start"),
-            end=asked.get("end"),
-            before=asked.get("cursor"),
+        asked = asked_by(request, PageQuerySerializer)
+        series = series_of(request, asked)
+        rows = _page(asked, read_rows, series)
+        devices = {one.pk: one.device_id for one in series}
+        ends = [Place(row[1], devices[row[0]], row[0]) for row in (rows[0], rows[-1])] if rows else [None, None]
+        around = links(
+            request, first=ends[0], last=ends[1], is_full=len(rows) == asked["limit"], cursor=asked.get("cursor")
         )
-        return Response(_page(request, readings, asked["limit"]))
+        return json_response(around | {"results": reading_rows(rows, series)})
 
     @extend_schema(
         operation_id="telemetry_ingest",
@@ -81,25 +83,46 @@ class LatestView(APIView):
         description="The newest reading of each metric of the devices asked for, sorted by serial number and metric. "
         "None is older than what had been acknowledged 2 seconds before the request came in; "
         "as a rule it is at most 0.1 seconds behind. At most 10,000 series at once.",
-        parameters=[LatestQuerySerializer],
+        parameters=[SeriesQuerySerializer],
         responses=ReadingPageSerializer,
     )
     def get(self, request):
-        query = LatestQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        devices, metrics = query.validated_data["device"], query.validated_data["metric"]
-        series = queries.visible_series(user=request.user, devices=devices, metrics=metrics, limit=MAX_SERIES + 1)
-        if not series and devices and not metrics:
-            raise NotFound("There is no such device, or nothing was measured on it yet.")
-        if len(series) > MAX_SERIES:
-            raise ValidationError({"device": f"These are more than {MAX_SERIES} series; ask for fewer devices."})
+        series = series_of(request, asked_by(request, SeriesQuerySerializer))
         readings = queries.latest_readings(series=series)
         return Response({"next": None, "previous": None, "results": ReadingSerializer(readings, many=True).data})
 
 
-def _page(request, readings: list, limit: int) -> dict:
-    following = None
-    if len(readings) == limit:
-        url = request.build_absolute_uri()
-        following = replace_query_param(url, "cursor", cursor_after(readings[-1]))
-    return {"next": following, "previous": None, "results": ReadingSerializer(readings, many=True).data}
+class MessagesView(APIView):
+    @extend_schema(
+        operation_id="telemetry_messages",
+        summary="Readings as messages",
+        description="Readings of one device and time as one message, in the form in which devices post them.",
+        parameters=[MessagePageQuerySerializer],
+        responses=StoredMessagePageSerializer,
+    )
+    def get(self, request):
+        asked = asked_by(request, MessagePageQuerySerializer)
+        found = _page(asked, messages.read_messages, series_of(request, asked, with_device=True))
+        ascending = asked["order"] == "asc"
+        around = links(
+            request,
+            first=messages.place_before(found[0], ascending=ascending) if found else None,
+            last=messages.place_after(found[-1], ascending=ascending) if found else None,
+            is_full=len(found) == asked["limit"],
+            cursor=asked.get("cursor"),
+        )
+        return json_response(around | {"results": [message.document() for message in found]})
+
+
+def _page(asked: dict, read, series: list) -> list:
+    """What `read` finds in the order asked for; a page before the cursor is read from its end."""
+    cursor, ascending = asked.get("cursor"), asked["order"] == "asc"
+    backwards = cursor is not None and cursor.backwards
+    found = read(
+        series=series,
+        where=filter_of(asked),
+        limit=asked["limit"],
+        ascending=ascending != backwards,
+        after=cursor and cursor.place,
+    )
+    return found[::-1] if backwards else found

@@ -1,0 +1,41 @@
+"""How much of a bucket is covered by data.
+
+coverage = readings in the bucket × the series' usual interval ÷ the bucket's length, at most 1. The usual interval is
+the median of the gaps between its newest readings within the time asked for. It is a share of the whole bucket, so one
+that reaches beyond the time asked for, or is not over yet, has less. With fewer than two readings: null.
+"""
+
+from itertools import pairwise
+from statistics import median
+
+from django.db import connection
+
+from apps.telemetry.reads.filters import ReadingFilter
+
+# Of each of a few series so many newest readings are looked at; of many series fewer, down to the least.
+MOST, LEAST, IN_ALL = 200, 20, 20_000
+
+_TIMES = """
+    SELECT series.id, array(
+        SELECT extract(epoch FROM ts)::float8 FROM telemetry
+        WHERE device_metric_id = series.id{conditions} ORDER BY ts DESC LIMIT %(sample)s)
+    FROM unnest(%(series)s::int[]) AS series (id)
+"""
+
+
+def usual_intervals(series_ids: list[int], where: ReadingFilter) -> dict[int, float | None]:
+    """Seconds, by series."""
+    conditions, params = where.sql()
+    params |= {"series": series_ids, "sample": max(LEAST, min(MOST, IN_ALL // max(1, len(series_ids))))}
+    with connection.cursor() as cursor:
+        cursor.execute(_TIMES.format(conditions=conditions), params)
+        return {series_id: _usual(times) for series_id, times in cursor.fetchall()}
+
+
+def _usual(times: list[float]) -> float | None:
+    gaps = [later - earlier for later, earlier in pairwise(times)]
+    return round(median(gaps), 6) if gaps else None
+
+
+def coverage(count: int, interval: float | None, seconds: float) -> float | None:
+    return None if interval is None else round(min(1.0, count * interval / seconds), 4)

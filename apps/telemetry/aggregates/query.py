@@ -1,0 +1,116 @@
+"""Aggregates of many series: one statement for those of numbers and truths, one for those of texts."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from apps.devices.models import DeviceMetric, Metric
+from apps.telemetry.aggregates import statements
+from apps.telemetry.aggregates.coverage import coverage, usual_intervals
+from apps.telemetry.aggregates.gaps import Fill, filled
+from apps.telemetry.aggregates.grid import Grid
+from apps.telemetry.aggregates.sources import coarsest, pieces_of, raw_piece
+from apps.telemetry.reads.filters import ReadingFilter
+
+EVERYTHING = ReadingFilter()
+TEXT, TRUTH = Metric.DataType.STRING, Metric.DataType.BOOLEAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregation:
+    """`where` bears no times of its own: they are the grid's."""
+
+    series: list[DeviceMetric]
+    grid: Grid
+    zone: ZoneInfo
+    functions: list[str]
+    fill: Fill = Fill.NONE
+    where: ReadingFilter = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """By series id and index of the bucket: the value of each function; `count` always comes last."""
+
+    source: str
+    rows: dict[int, dict[int, list]]
+
+
+def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
+    """The source, and for each series `{"device", "metric", "unit", "source", "interval_seconds", "points"}`."""
+    texts = [one for one in asked.series if one.metric.data_type == TEXT]
+    numbers = [one for one in asked.series if one.metric.data_type != TEXT]
+    of_numbers, of_texts = find(asked, numbers), _find_texts(asked, texts)
+    intervals = usual_intervals([one.pk for one in asked.series], _within(asked))
+    answer = []
+    for one in asked.series:
+        found = of_texts if one.metric.data_type == TEXT else of_numbers
+        interval = intervals.get(one.pk)
+        answer.append(
+            {
+                "device": one.device_id,
+                "metric": one.metric.name,
+                "unit": one.unit or one.metric.unit,
+                "source": found.source,
+                "interval_seconds": interval,
+                "points": _points(asked, one, found.rows.get(one.pk, {}), interval, now),
+            }
+        )
+    return (of_numbers if numbers or not texts else of_texts).source, answer
+
+
+def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
+    """Numbers and truths, from rollups where they can answer."""
+    from_rollups = asked.where.is_of_time_only and not set(asked.functions) & set(statements.PERCENTILES)
+    pieces = pieces_of(asked.grid) if from_rollups else raw_piece(asked.grid)
+    source, ids, names = coarsest(pieces), [one.pk for one in series], [*asked.functions, "count"]
+    if source == "raw":
+        columns = [statements.OF_READINGS[name] for name in names]
+        query = statements.of_readings(ids, asked.grid, _within(asked), columns)
+    else:
+        query = statements.of_pieces(ids, asked.grid, pieces, [statements.OF_PARTS[name] for name in names])
+    return Found(source, _rows(*query) if ids else {})
+
+
+def _find_texts(asked: Aggregation, series: list[DeviceMetric]) -> Found:
+    """Texts have a first, a last and a count."""
+    columns = [statements.OF_TEXTS.get(name, "NULL") for name in asked.functions]
+    query = statements.of_readings([one.pk for one in series], asked.grid, _within(asked), [*columns, "count(*)"])
+    return Found("raw", _rows(*query) if series else {})
+
+
+def _within(asked: Aggregation) -> ReadingFilter:
+    return replace(asked.where, start=asked.grid.start, end=asked.grid.end)
+
+
+def _rows(sql: str, params: dict) -> dict[int, dict[int, list]]:
+    found: dict[int, dict[int, list]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        for series_id, place, *values in cursor.fetchall():
+            found.setdefault(series_id, {})[place] = values
+    return found
+
+
+def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, now: datetime) -> list[dict]:
+    edges, functions = asked.grid.edges, [name for name in asked.functions if name != "count"]
+    kept = [asked.functions.index(name) for name in functions]
+    truths = [name in ("first", "last") and one.metric.data_type == TRUTH for name in functions]
+    values = {index: [_as(row[k], truth) for k, truth in zip(kept, truths, strict=True)] for index, row in rows.items()}
+    if not rows and asked.fill is not Fill.NONE:
+        values = {index: [None] * len(functions) for index in range(len(edges) - 1)}
+    points = []
+    moments = [edge.timestamp() for edge in edges] if asked.fill is not Fill.NONE else []
+    for index, row in (filled(values, moments[:-1], asked.fill) if rows else values).items():
+        count = rows[index][-1] if index in rows else 0
+        seconds = (edges[index + 1] - edges[index]).total_seconds()
+        point = {"bucket": edges[index].astimezone(asked.zone)} | dict(zip(functions, row, strict=True))
+        point |= {"count": count, "coverage": coverage(count, interval, seconds)}
+        points.append(point | {"partial": True} if asked.grid.is_partial(index, now) else point)
+    return points
+
+
+def _as(value, truth: bool):
+    return value if value is None or not truth else bool(value)

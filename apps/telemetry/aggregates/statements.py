@@ -1,0 +1,69 @@
+"""The SQL of aggregates. Buckets are found by binary search in their edges, so that any calendar will do."""
+
+from apps.telemetry.aggregates.grid import Grid
+from apps.telemetry.aggregates.sources import RAW, Piece
+from apps.telemetry.reads.filters import ReadingFilter
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+NUMBER = "coalesce(value_numeric, value_bool::int)"
+# True and false count as 1 and 0.
+OF_READINGS = {
+    "avg": f"avg({NUMBER})",
+    "min": f"min({NUMBER})",
+    "max": f"max({NUMBER})",
+    "sum": f"sum({NUMBER})",
+    "count": "count(*)",
+    "first": f"first({NUMBER}, ts)",
+    "last": f"last({NUMBER}, ts)",
+    "stddev": f"stddev_samp({NUMBER})",
+} | {name: f"percentile_cont({share}) WITHIN GROUP (ORDER BY {NUMBER})" for name, share in PERCENTILES.items()}
+OF_TEXTS = {"first": "first(value_str, ts)", "last": "last(value_str, ts)"}
+OF_PARTS = {
+    "avg": "sum(sum) / nullif(sum(count), 0)",
+    "min": "min(min)",
+    "max": "max(max)",
+    "sum": "sum(sum)",
+    "count": "sum(count)::bigint",
+    "first": "first(first, bucket)",
+    "last": "last(last, bucket)",
+    # Of squares: for values much larger than their spread the last digits are lost; from readings they are not.
+    "stddev": "CASE WHEN sum(count) > 1 THEN"
+    " sqrt(greatest(sum(sum_sq) - sum(sum) ^ 2 / sum(count), 0) / (sum(count) - 1)) END",
+}
+FUNCTIONS = tuple(OF_READINGS)
+
+_READINGS = """
+    SELECT device_metric_id, width_bucket(ts, %(buckets)s::timestamptz[]) - 1 AS place, {columns}
+    FROM telemetry WHERE device_metric_id = ANY(%(series)s){conditions}
+    GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_PARTS = """
+    SELECT device_metric_id, width_bucket(bucket, %(buckets)s::timestamptz[]) - 1 AS place, {columns}
+    FROM ({parts}) AS parts (device_metric_id, bucket, count, sum, sum_sq, min, max, first, last)
+    GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_OF_ROLLUP = """
+        SELECT device_metric_id, bucket, count, sum, sum_sq, min, max, first, last
+        FROM {relation} WHERE device_metric_id = ANY(%(series)s)
+            AND bucket >= %(start_{n})s::timestamptz AND bucket < %(end_{n})s::timestamptz"""
+_OF_EDGE = f"""
+        SELECT device_metric_id, ts, 1, {NUMBER}, {NUMBER} * {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}
+        FROM telemetry WHERE device_metric_id = ANY(%(series)s)
+            AND ts >= %(start_{{n}})s::timestamptz AND ts < %(end_{{n}})s::timestamptz"""
+
+
+def of_readings(series_ids: list[int], grid: Grid, where: ReadingFilter, columns: list[str]) -> tuple[str, dict]:
+    """Rows (series id, index of the bucket, value of each column), of buckets that hold readings."""
+    conditions, params = where.sql()
+    sql = _READINGS.format(columns=", ".join(columns), conditions=conditions)
+    return sql, params | {"series": series_ids, "buckets": grid.buckets}
+
+
+def of_pieces(series_ids: list[int], grid: Grid, pieces: list[Piece], columns: list[str]) -> tuple[str, dict]:
+    """The same from rollups, and from readings where a rollup's units reach beyond what was asked for."""
+    params, parts = {"series": series_ids, "buckets": grid.buckets}, []
+    for n, piece in enumerate(pieces):
+        template = _OF_EDGE if piece.source is RAW else _OF_ROLLUP
+        parts.append(template.format(relation=piece.source.relation, n=n))
+        params |= {f"start_{n}": piece.start, f"end_{n}": piece.end}
+    return _PARTS.format(columns=", ".join(columns), parts=" UNION ALL ".join(parts)), params

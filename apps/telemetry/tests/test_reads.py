@@ -1,0 +1,202 @@
+"""GET /api/v1/telemetry/ and /messages/: pages, filters, whose readings, what it costs."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+
+from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, MetricFactory
+from apps.telemetry.api.serializers import ReadingSerializer
+from apps.telemetry.models import Reading
+from apps.telemetry.reads.filters import ReadingFilter
+from apps.telemetry.reads.pages import rows_query
+
+pytestmark = pytest.mark.django_db
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+SERIES, MESSAGES = "/api/v1/telemetry/", "/api/v1/telemetry/messages/"
+COLUMNS = {float: "value_numeric", int: "value_numeric", bool: "value_bool", str: "value_str"}
+
+
+def store(series, *readings) -> None:
+    """Readings as (seconds after START, value) or (seconds, value, quality)."""
+    Reading.objects.bulk_create(
+        Reading(
+            device_metric=series,
+            ts=START + timedelta(seconds=seconds),
+            quality=quality[0] if quality else 1.0,
+            **{COLUMNS[type(value)]: value},
+        )
+        for seconds, value, *quality in readings
+    )
+
+
+@pytest.fixture
+def vibration(device):
+    return DeviceMetricFactory(device=device, metric=MetricFactory(name="vibration"))
+
+
+@pytest.fixture
+def get(api, alex):
+    def ask(path=SERIES, user=alex, **query):
+        answer = api(user).get(f"{path}?{urlencode(query, doseq=True)}")
+        assert answer.status_code == 200, answer.content
+        return answer.json()
+
+    return ask
+
+
+def values(page: dict) -> list:
+    return [row["value"] for row in page["results"]]
+
+
+def walk(api, user, url: str, way: str = "next") -> list[dict]:
+    """All pages from `url` on."""
+    pages = []
+    while url:
+        pages.append(api(user).get(url).json())
+        url = pages[-1][way]
+    return pages
+
+
+class TestPages:
+    def test_newest_comes_first_unless_asked_otherwise(self, vibration, get):
+        store(vibration, (0, 1.0), (1, 2.0), (2, 3.0))
+        assert values(get(limit=2)) == [3.0, 2.0]
+        assert values(get(limit=2, order="asc")) == [1.0, 2.0]
+
+    @pytest.mark.parametrize("order", ["asc", "desc"])
+    @pytest.mark.parametrize("path", [SERIES, MESSAGES])
+    def test_pages_hold_everything_once_in_both_directions(self, device, alex, api, order, path):
+        other = DeviceFactory(owner=alex)
+        for owner_device in (device, other):
+            for _ in range(3):
+                store(DeviceMetricFactory(device=owner_device), *((n // 2 * 2, float(n)) for n in range(0, 40, 2)))
+        whole = api(alex).get(f"{path}?order={order}&limit=1000").json()["results"]
+        pages = walk(api, alex, f"{path}?order={order}&limit=7")
+        back = walk(api, alex, pages[-1]["previous"], "previous")
+
+        assert [row for page in pages for row in page["results"]] == whole
+        assert pages[0]["previous"] is None
+        before_last = [row for page in reversed(back) for row in page["results"]]
+        assert before_last == whole[: len(whole) - len(pages[-1]["results"])]
+
+    def test_order_is_that_of_all_series_together(self, device, get):
+        """Busy and quiet series, so that a fair share of each does not do at first."""
+        stored = []
+        for number in range(60):
+            series = DeviceMetricFactory(device=device)
+            seconds = random.sample(range(100_000), 300 if number == 0 else 5)
+            store(series, *((second + number / 100, float(second)) for second in seconds))
+            stored += [(second + number / 100, float(second)) for second in seconds]
+        newest = [value for _, value in sorted(stored, reverse=True)]
+        for limit in (10, 100, 500):
+            assert values(get(limit=limit)) == newest[:limit]
+
+    def test_forged_cursor_is_refused(self, api, alex, device):
+        answer = api(alex).get(f"{SERIES}?cursor=abc")
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] == "cursor"
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ({"value_gt": 2}, [4.0, 3.0]),
+            ({"value_gte": 2}, [4.0, 3.0, 2.0]),
+            ({"value_lt": 2}, [1.0]),
+            ({"value_lte": 2, "value_gt": 1}, [2.0]),
+            ({"value": "3"}, [3.0]),
+            ({"value": "nothing"}, []),
+            ({"quality_gte": 0.9}, [4.0, 2.0, 1.0]),
+            ({"start": "2026-03-01T00:00:01Z", "end": "2026-03-01T00:00:03Z"}, [3.0, 2.0]),
+        ],
+    )
+    def test_numbers(self, vibration, get, query, expected):
+        store(vibration, (0, 1.0), (1, 2.0, 0.9), (2, 3.0, 0.5), (3, 4.0))
+        assert values(get(device="VIB-SN-001", **query)) == expected
+
+    def test_value_is_a_truth_or_a_text_where_it_reads_as_one(self, device, get):
+        store(DeviceMetricFactory(device=device), (0, True), (1, False))
+        store(DeviceMetricFactory(device=device), (2, "true"), (3, "ok"), (4, "1"))
+        assert values(get(value="true")) == ["true", True]
+        assert values(get(value="ok")) == ["ok"]
+
+    @pytest.mark.parametrize("query", [{"value_gt": "nan"}, {"order": "up"}, {"limit": 10_001}, {"value": "\0"}])
+    def test_what_makes_no_sense_is_refused(self, api, alex, device, query):
+        answer = api(alex).get(f"{SERIES}?{urlencode(query)}")
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] == next(iter(query))
+
+    def test_devices_of_others_are_as_if_not_there(self, vibration, api, jordan, admin, get):
+        store(vibration, (0, 1.0))
+        assert values(get(user=jordan)) == []
+        assert len(values(get(user=admin))) == 1
+        for path in (SERIES, MESSAGES):
+            assert api(jordan).get(f"{path}?device=VIB-SN-001").status_code == 404
+
+
+class TestMessages:
+    def test_readings_of_one_time_are_a_message_as_devices_post_it(self, device, get):
+        for name, value in (("vibration", 5.2), ("door_open", False), ("state", "ok")):
+            store(DeviceMetricFactory(device=device, metric=MetricFactory(name=name)), (0, value))
+        assert get(MESSAGES, device=device.pk)["results"] == [
+            {
+                "version": "0.0.1",
+                "serial_number": "VIB-SN-001",
+                "timestamp": "2026-03-01T00:00:00Z",
+                "metrics": {"door_open": False, "state": "ok", "vibration": 5.2},
+            }
+        ]
+
+    def test_quality_is_that_of_the_worst_reading(self, device, vibration, get):
+        store(vibration, (0, 1.0, 0.5))
+        store(DeviceMetricFactory(device=device), (0, 1.0, 0.75))
+        assert get(MESSAGES)["results"][0]["quality"] == 0.5
+
+
+class TestCost:
+    @pytest.fixture
+    def ten_weeks(self, vibration):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO telemetry (device_metric_id, ts, value_numeric)"
+                " SELECT %s, %s::timestamptz + n * interval '5 minutes', n FROM generate_series(1, 20000) n",
+                [vibration.pk, START],
+            )
+            cursor.execute("ANALYZE telemetry")
+        return vibration
+
+    @pytest.mark.parametrize("limit", [1000, 10_000])
+    def test_newest_readings_are_index_scans_and_no_sort_over_chunks(self, ten_weeks, limit):
+        sql, params = rows_query(series=[ten_weeks], where=ReadingFilter(), limit=limit, share=limit)
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
+            plan = cursor.fetchone()[0][0]["Plan"]
+        scans = [node for node in nodes(plan) if node.get("Relation Name", "").startswith("_hyper")]
+
+        assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Scan Backward", "Index Only Scan"}
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= limit
+        assert not any("Sort" in node["Node Type"] for node in below(plan, "Limit"))
+
+    def test_page_costs_two_queries_whatever_its_length(self, ten_weeks, api, alex, django_assert_num_queries):
+        with django_assert_num_queries(2):
+            answer = api(alex).get(f"{SERIES}?device=VIB-SN-001&limit=10000")
+        rows = answer.json()["results"]
+        assert len(rows) == 10_000
+        assert rows[0].keys() == ReadingSerializer().fields.keys()
+
+
+def nodes(plan: dict):
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def below(plan: dict, kind: str):
+    """Nodes under the innermost of the kind: the limit of the lateral part."""
+    inner = [node for node in nodes(plan) if node["Node Type"] == kind][-1]
+    return list(nodes(inner))
