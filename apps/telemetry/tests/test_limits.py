@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from concurrent.futures import Future
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,7 @@ from django.db import connection, connections, transaction
 
 from apps.devices.models import DeviceKey
 from apps.telemetry.ingest import asgi
-from apps.telemetry.ingest.errors import TooManyRequests, WouldBlock
+from apps.telemetry.ingest.errors import IngestError, TooManyRequests, WouldBlock
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.http import Request
 from apps.telemetry.ingest.limits import Charge, Limit, Limiter
@@ -314,16 +315,24 @@ class TestSenders:
         key = issue(device, messages_per_minute=10)
         assert post(MESSAGE, key=key).status_code == 201
 
-        def send():
+        def send() -> tuple[Request, Future]:
             body = b'{"metrics": {"vibration": 1.0}}'
-            request = Request(format=JsonMessages(), body=body, authorization=f"Token {key}")
-            return ingesting.start(request, may_block=True)
+            request, outcome = Request(format=JsonMessages(), body=body, authorization=f"Token {key}"), Future()
+            try:
+                ingesting.submit(ingesting.prepare(request, may_block=True), outcome.set_result)
+            except IngestError as error:
+                outcome.set_result(error)
+            return request, outcome
+
+        def status(request: Request, outcome: Future) -> int:
+            return ingesting.answer(request, outcome.result(10)).status
 
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE")
             sent = [send()]
-            while not sent[-1].done():
+            while not sent[-1][1].done():
                 sent.append(send())
-        assert sent[-1].result().status == 503
-        stored = 1 + sum(future.result(10).status == 201 for future in sent)
-        assert [send().result(10).status for _ in range(11 - stored)] == [201] * (10 - stored) + [429]
+        statuses = [status(*one) for one in sent]
+        stored = 1 + statuses.count(201)
+        assert statuses[-1] == 503
+        assert [status(*send()) for _ in range(11 - stored)] == [201] * (10 - stored) + [429]
