@@ -16,7 +16,16 @@ from apps.telemetry.ingest.errors import Failed, IngestError, WouldBlock
 from apps.telemetry.ingest.formats import Format
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.formats.line_protocol import V1_UNITS, LineProtocol
-from apps.telemetry.ingest.http import Request, Response, authorization_of, refuse, service, too_large
+from apps.telemetry.ingest.http import (
+    ANSWER_SECONDS,
+    Request,
+    Response,
+    authorization_of,
+    no_answer,
+    refuse,
+    service,
+    too_large,
+)
 from apps.telemetry.ingest.receipt import Receipt
 
 logger = logging.getLogger(__name__)
@@ -80,10 +89,13 @@ async def _answer(request: Request) -> Response:
         try:
             batch = service.prepare(request, may_block=False)
         except WouldBlock:
-            batch = await loop.run_in_executor(_threads, _prepare_blocking, request)
+            prepared = loop.run_in_executor(_threads, _prepare_blocking, request)
+            batch = await asyncio.wait_for(prepared, ANSWER_SECONDS)
         outcome = loop.create_future()
         service.submit(batch, partial(_mailbox(loop).post, outcome))
-        return service.answer(request, await outcome)
+        return service.answer(request, await asyncio.wait_for(outcome, ANSWER_SECONDS))
+    except TimeoutError:
+        return service.answer(request, no_answer())
     except IngestError as error:
         return service.answer(request, error)
 

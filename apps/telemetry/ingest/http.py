@@ -37,6 +37,8 @@ from apps.telemetry.intervals import micros_of
 from apps.telemetry.signals import watched_readings_stored
 
 INLINE_BODY_BYTES = 32 * 1024
+# A store that hangs must not hold its callers.
+ANSWER_SECONDS = 10
 FOR_EVER = "200 years"
 ON_CONFLICT = {"": False, "ignore": False, "overwrite": True}
 
@@ -81,7 +83,10 @@ class Service:
             self.submit(self.prepare(request, may_block=True), outcome.set_result)
         except IngestError as error:
             return self.answer(request, error)
-        return self.answer(request, outcome.result())
+        try:
+            return self.answer(request, outcome.result(ANSWER_SECONDS))
+        except TimeoutError:
+            return self.answer(request, no_answer())
 
     def prepare(self, request: Request, *, may_block: bool) -> Batch:
         """Raises IngestError, and WouldBlock where the database or Redis is needed and `may_block` is off."""
@@ -249,6 +254,12 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise Malformed(f"The body is not gzip: {error}") from error
     return plain
+
+
+def no_answer() -> Busy:
+    """The one answer that can't say what became of the readings; sending them again is safe."""
+    detail = "The store does not answer: what was sent may be stored or not. Send it again."
+    return Busy(detail, retry_after=RETRY_AFTER_SECONDS)
 
 
 def too_large() -> TooLarge:

@@ -168,6 +168,7 @@ def add_watched(cursor, watched: list[tuple]) -> None:
 
 def _fill_incoming(cursor, rows: list[Row]) -> None:
     cursor.execute(_INCOMING)
+    cursor.execute("DELETE FROM incoming")  # of what came before in this transaction
     packed = [_HEADER]
     for seq, row in enumerate(rows):
         packed += (_pack(row, 8), _SEQUENCE(4, seq))

@@ -1,6 +1,7 @@
 """The contract of POST /api/v1/telemetry/, through Django's test client."""
 
 import gzip
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,8 @@ from django.test import Client
 
 from apps.devices.models import Device, DeviceKey, DeviceMetric, Metric
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, MetricFactory
+from apps.telemetry.ingest.formats.json_messages import JsonMessages
+from apps.telemetry.ingest.http import Request
 from apps.telemetry.models import Reading
 from apps.telemetry.tests.conftest import issue, stored
 
@@ -361,3 +364,24 @@ class TestCatalog:
         post(message(metrics={"pressure": 1.0}))
 
         assert DeviceMetric.objects.filter(device=device).count() == 2
+
+
+class TestGroups:
+    def test_overwriting_request_does_not_take_its_neighbours_readings_along(self, post, ingesting, key):
+        """Both find readings there already, so both go through the temporary table of one transaction."""
+        post(message(metrics={"vibration": 1.0, "temperature": 1.0}))
+        told = []
+        group = [
+            (self.prepared(ingesting, key, "", {"vibration": 9.0}), told.append),
+            (self.prepared(ingesting, key, "overwrite", {"temperature": 9.0}), told.append),
+        ]
+        ingesting.writer._store(group)
+
+        assert [(receipt.duplicates, receipt.updated) for receipt in told] == [(1, 0), (0, 1)]
+        assert sorted(stored()) == [("VIB-SN-001", "temperature", 9.0), ("VIB-SN-001", "vibration", 1.0)]
+
+    @staticmethod
+    def prepared(ingesting, key, on_conflict, metrics):
+        body = json.dumps(message(metrics=metrics)).encode()
+        request = Request(JsonMessages(), body, authorization=f"Token {key}", on_conflict=on_conflict)
+        return ingesting.prepare(request, may_block=True)
