@@ -11,6 +11,12 @@ from apps.users.tests.factories import UserFactory
 from iot_hub.celery import app as celery_app
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("faults", "tests/test_faults.py, which kills the hub and its stores under load")
+    group.addoption("--faults-minutes", type=float, default=0, help="how long; without it some 40 seconds")
+    group.addoption("--faults-seed", type=int, help="kill in the order and at the pace of an earlier run")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """The test database is a real TimescaleDB one, hypertable and all."""

@@ -1,0 +1,52 @@
+"""Fills a fresh hub with the devices, metrics, key and rules of the benchmark. Runs in the hub's own environment, and
+prints the key and the ids of the series, in the order of device and metric, as JSON.
+"""
+
+import json
+
+import django
+
+django.setup()
+
+from django.utils import timezone
+from messages import DEVICES, METRICS, THRESHOLD, WATCHED_EVERY, serial_number
+
+from apps.devices import services as device_services
+from apps.devices.models import Device, DeviceMetric, DeviceType
+from apps.rules import services as rule_services
+from apps.rules.models import Rule
+from apps.users.models import User
+
+
+def main() -> None:
+    owner = User.objects.create_user("bench", "bench@localhost")
+    kind = DeviceType.objects.create(name="Press", metric_name=METRICS[0], metric_unit="°C")
+    devices = [_device(number, owner, kind) for number in range(DEVICES)]
+    series = [binding for device in devices for binding in _bindings(device)]
+    for binding in series[::WATCHED_EVERY]:
+        rule_services.save_rule(rule=_rule(binding, owner), now=timezone.now())
+    _, key = device_services.issue_key(device=devices[0], name="bench", scope="owner", now=timezone.now())
+    print(json.dumps({"key": key, "series": [binding.pk for binding in series]}))
+
+
+def _device(number: int, owner: User, kind: DeviceType) -> Device:
+    serial = serial_number(number)
+    return device_services.create_device(serial_number=serial, name=serial, owner=owner, device_type=kind)
+
+
+def _bindings(device: Device) -> list[DeviceMetric]:
+    return device_services.bind_metrics(device=device, metrics=[(metric, "numeric") for metric in METRICS])
+
+
+def _rule(binding: DeviceMetric, owner: User) -> Rule:
+    return Rule(
+        name=f"{binding.metric.name} of {binding.device.name}",
+        owner=owner,
+        device=binding.device,
+        metric=binding.metric,
+        condition={"type": "threshold", "operator": "gt", "threshold": THRESHOLD},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""One line per part: on a terminal with the time that runs, elsewhere when it is over."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    def __init__(self):
+        self._on_terminal = sys.stdout.isatty()
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Within it, what is told to the function given stands behind the name."""
+        begin, told, over = time.monotonic(), [], threading.Event()
+
+        def line() -> str:
+            return f"  {name:<28} {time.monotonic() - begin:5.1f} s  {', '.join(told)}"
+
+        ticker = threading.Thread(target=self._tick, args=(line, over), daemon=True)
+        if self._on_terminal:
+            ticker.start()
+        try:
+            yield told.append
+        finally:
+            over.set()
+            if self._on_terminal:
+                ticker.join()
+                print("\r\033[K", end="")
+            self.say(line())
+
+    def _tick(self, line: Callable[[], str], over: threading.Event) -> None:
+        while not over.wait(0.2):
+            print(f"\r\033[K{line()[:120]}", end="", flush=True)
