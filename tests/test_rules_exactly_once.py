@@ -110,7 +110,7 @@ def test_workers_killed_at_random_leave_what_one_would_have_computed(rules, seri
 
     events = Event.objects.exclude(metadata__has_key="retroactive")
     seen = [(event.rule_id, event.device_metric_id, event.timestamp, event.metadata.get("cleared")) for event in events]
-    assert killed == KILLS
+    assert killed > 2, "the work was done before there was anybody to kill"
     assert len(seen) == len(set(seen))
     assert set(seen) == expected(rules, made)
     assert len(seen) > 100

@@ -257,7 +257,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 
 
 def no_answer() -> Busy:
-    """The one answer that can't say what became of the readings; sending them again is safe."""
+    """An answer that can't say what became of the readings; sending them again is safe."""
     detail = "The store does not answer: what was sent may be stored or not. Send it again."
     return Busy(detail, retry_after=RETRY_AFTER_SECONDS)
 

@@ -28,12 +28,17 @@ _accepted, _duplicates, _updated = (READINGS.labels(outcome) for outcome in ("ac
 
 @contextmanager
 def committing(batches: list[Batch], *, queued: int) -> Iterator[None]:
-    """Around the commit of a group; one that fails is not counted. `queued` is what waits behind it."""
+    """Around the commit of a group; one that fails, or that only tells of devices, is not counted. `queued` is what
+    waits behind it.
+    """
     QUEUED.set(queued)
     begin = time.perf_counter()
     yield
+    readings = sum(map(len, batches))
+    if not readings:
+        return
     GROUP_SECONDS.observe(time.perf_counter() - begin)
-    GROUP_READINGS.observe(sum(map(len, batches)))
+    GROUP_READINGS.observe(readings)
     _accepted.inc(sum(batch.receipt.accepted for batch in batches))
     _duplicates.inc(sum(batch.receipt.duplicates for batch in batches))
     _updated.inc(sum(batch.receipt.updated for batch in batches))

@@ -109,7 +109,9 @@ class Writer:
         if isinstance(error, _AWAY):
             logger.warning("The store is away: %s", error)
             connection.close()
-            _fail(group, Busy("The store is away; nothing was stored.", retry_after=RETRY_AFTER_SECONDS))
+            # It may have gone after the commit and before it said so.
+            detail = "The store went away: what was sent may be stored or not. Send it again."
+            _fail(group, Busy(detail, retry_after=RETRY_AFTER_SECONDS))
         elif len(group) > 1:
             # One of them is bad: its neighbours must not pay for it.
             for one in group:

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -7,6 +8,8 @@ from django.test import Client
 
 from apps.devices.models import DeviceKey
 from apps.devices.tests.factories import DeviceKeyFactory
+from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.models import Reading
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -64,6 +67,15 @@ def issue(device, **fields) -> str:
     secret = DeviceKey.new_secret()
     DeviceKeyFactory(device=device, secret=secret, **fields)
     return secret
+
+
+def commit(ingesting, batch: Batch) -> Receipt:
+    """Hands a batch to the writer and waits for its receipt."""
+    outcome: Future = Future()
+    ingesting.writer.submit(batch, outcome.set_result)
+    receipt = outcome.result(timeout=60)
+    assert isinstance(receipt, Receipt), receipt
+    return receipt
 
 
 def stored() -> list[tuple]:

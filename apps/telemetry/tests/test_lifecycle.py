@@ -16,6 +16,7 @@ from apps.telemetry.archive import parquet
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.models import Reading
 from apps.telemetry.tasks import apply_retention
+from apps.telemetry.tests.conftest import commit
 from apps.telemetry.tests.test_rollups import ask, clear, is_community, rolled_up
 from apps.telemetry.timescale import setup as timescale_setup
 
@@ -184,16 +185,16 @@ class TestCompressed:
         )
 
     def test_late_readings_go_in(self, ingesting):
-        receipt = ingesting.writer.submit(self.batch(2000, value=7.0)).result(timeout=60)
+        receipt = commit(ingesting, self.batch(2000, value=7.0))
         assert (receipt.accepted, receipt.duplicates) == (200, 0)
         assert ask("SELECT count(*) FROM telemetry WHERE value_numeric = 7 AND device_metric_id > 900000") == [(200,)]
 
     def test_repeated_readings_are_duplicates(self, ingesting):
-        receipt = ingesting.writer.submit(self.batch(500, value=7.0)).result(timeout=60)
+        receipt = commit(ingesting, self.batch(500, value=7.0))
         assert (receipt.accepted, receipt.duplicates) == (0, 200)
 
     def test_readings_are_overwritten(self, ingesting):
-        receipt = ingesting.writer.submit(self.batch(500, value=7.0, overwrite=True)).result(timeout=60)
+        receipt = commit(ingesting, self.batch(500, value=7.0, overwrite=True))
         assert (receipt.accepted, receipt.updated) == (0, 200)
         assert ask("SELECT count(*) FROM telemetry WHERE value_numeric = 7 AND device_metric_id > 900000") == [(200,)]
 

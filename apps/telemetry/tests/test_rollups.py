@@ -15,6 +15,7 @@ from apps.telemetry import services
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.models import Invalidation, Reading, RollupState
 from apps.telemetry.rollups import continuous, log
+from apps.telemetry.tests.conftest import commit
 from apps.telemetry.timescale import plan
 from apps.telemetry.timescale.edition import Edition, read_edition
 
@@ -68,7 +69,7 @@ def store(ingesting, series, readings, *, overwrite: bool = False) -> None:
         batch.ts.append(micros(NOON + timedelta(minutes=minutes)))
         batch.values.append(float(value))
         batch.quality.append(1.0)
-    ingesting.writer.submit(batch).result(timeout=30)
+    commit(ingesting, batch)
 
 
 def micros(when: datetime) -> int:
