@@ -3,8 +3,13 @@
 import os
 
 from celery import Celery
+from kombu.transport.redis import Channel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iot_hub.settings")
+
+# Where Redis dies while tasks are in hand, kombu 5.7 fails on putting them back, and the worker ends. They are only
+# nudges: the sweepers find what they were about.
+Channel.do_restore = False
 
 app = Celery("iot_hub")
 app.config_from_object("django.conf:settings", namespace="CELERY")

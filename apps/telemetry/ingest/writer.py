@@ -69,7 +69,10 @@ class Writer:
     def _run(self) -> None:
         me = threading.current_thread()
         while (group := self._next_group(me)) is not None:
-            self._store(group)
+            try:
+                self._store(group)
+            except Exception:  # of those who are told; the thread has to live on for the others
+                logger.exception("Telling of a stored group failed")
         connection.close()
 
     def _next_group(self, me: threading.Thread) -> list[tuple[Batch, Done]] | None:
