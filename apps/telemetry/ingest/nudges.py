@@ -4,13 +4,19 @@ Redis or the broker may be slow or away; the writer must not wait for them. Many
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 
 class Nudger:
-    def __init__(self, tell: Callable[[], None], name: str = "telemetry-nudger"):
+    """The first nudge is told at once, those that follow at most every `pause` seconds: a worker that is woken for each
+    commit spends more on its transactions than on the readings.
+    """
+
+    def __init__(self, tell: Callable[[], None], name: str = "telemetry-nudger", pause: float = 0.0):
         self._tell = tell
         self._name = name
+        self._pause = pause
         self._due = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -24,3 +30,4 @@ class Nudger:
         while self._due.wait():
             self._due.clear()
             self._tell()
+            time.sleep(self._pause)

@@ -17,7 +17,7 @@ Value = float | bool | str | None
 Timestamp = datetime | int | float | None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):  # holds no cycles, and there are many
     """What a device sends: readings of one time. `version` and unknown fields are let pass."""
 
     metrics: dict[str, Value]
