@@ -7,7 +7,15 @@ PYTHON_REGEX='python3\.1[2-4]'
 
 # --- an interpreter -------------------------------------------------------------------------------------------------
 
-python_candidates() {
+# The distribution's own first: others are often built without optimizations (pyenv does so), which costs a third.
+distribution_pythons() {
+  local version
+  for version in 3.13 3.14 3.12; do
+    compgen -G "/usr/bin/python$version" || true
+  done
+}
+
+other_pythons() {
   local version folder
   for version in 3.13 3.14 3.12; do
     type -aP "python$version" || true
@@ -29,12 +37,23 @@ print(getattr(sys, "_base_executable", "") or sys.executable)
 PYTHON
 }
 
-find_python() {
+first_usable() { # of the commands that are read
   local candidate
   while read -r candidate; do
     ! usable_python "$candidate" || return 0
-  done < <(python_candidates)
+  done
   return 1
+}
+
+# 1: a private one is to be had instead. 2: the one that somebody chose won't do.
+find_python() {
+  local chosen
+  chosen=$(own_setting IOT_HUB_PYTHON)
+  if [ -n "$chosen" ]; then
+    usable_python "$chosen" || return 2
+  else
+    distribution_pythons | first_usable || { ! (require_packages_possible '' 2>/dev/null) && other_pythons | first_usable; }
+  fi
 }
 
 # --- or a private one, from the distribution's packages --------------------------------------------------------------
@@ -68,7 +87,7 @@ install_private_python() {
   local WAY_OUT='Use Docker (docker compose up), or install Python 3.12 or newer with its venv module.'
   ! python_set works "$(package_set_dir python)" || return 0
   require_packages_possible 'a private Python'
-  say "  no Python 3.12 to 3.14 that can make environments on this machine, so a private one is fetched"
+  say "  no Python 3.12 to 3.14 of the distribution's that can make environments, so a private one is fetched"
   install_package_set python Python "$PYTHON_REGEX" python_set python_packages
   say "  Python unpacked into $CACHE ($(seconds_since "$begin"))"
 }
@@ -100,9 +119,11 @@ venv_is_whole() {
 }
 
 make_venv() {
-  local python
+  local python status=0
   rm -rf "$VENV"
-  if python=$(find_python); then
+  python=$(find_python) || status=$?
+  [ "$status" -ne 2 ] || die "IOT_HUB_PYTHON=$(own_setting IOT_HUB_PYTHON) is no Python 3.12 to 3.14 that can make environments."
+  if [ "$status" -eq 0 ]; then
     mkdir -p "$VENV" && touch "$VENV_MARK"
     "$python" -m venv "$VENV" >"$PIP_LOG" 2>&1 || die "$python could not make a virtual environment (see $PIP_LOG)."
   else
