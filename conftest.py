@@ -72,5 +72,5 @@ def ingesting(transactional_db):
     """For tests that post readings: the writer commits in a thread and connection of its own."""
     service.forget_everything()
     yield service
-    service.writer.close_connection()
+    service.writer.close_connections()
     service.forget_everything()

@@ -40,7 +40,11 @@ JSON = JsonMessages()
 # Where the key may stand in the URL, which ends up in logs: only where clients can't do otherwise.
 KEY_IN_QUERY = {"/write"}
 
-# For requests that have to ask the database, and for bodies so large that decoding them would hold up others.
+# Larger bodies would hold up others in the event loop. One thread for them all: several would only take turns, and the
+# first body would be done no sooner than the last.
+INLINE_BODY_BYTES = 32 * 1024
+_decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest-decode")
+# For requests that have to ask the database or Redis.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ingest")
 
 
@@ -49,29 +53,28 @@ def ahead_of(application):
 
     async def entry(scope, receive, send):
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in PATHS:
-            query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
-            await _ingest(scope, receive, send, query)
+            await _ingest(scope, receive, send)
         else:
             await application(scope, receive, send)
 
     return entry
 
 
-async def _ingest(scope, receive, send, query: dict[str, str]) -> None:
-    form = PATHS[scope["path"]](query)
-    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+async def _ingest(scope, receive, send) -> None:
+    path, query = scope["path"], _query_of(scope)
+    form = PATHS[path](query)
+    headers = dict(scope["headers"])
     try:
-        body = await _read(receive, headers.get(b"content-length", ""))
+        body = await _read(receive, headers.get(b"content-length", b""))
         if body is None:
             return  # the client is gone
+        authorization = _text(headers, b"authorization")
         request = Request(
             format=form,
             body=body,
-            authorization=authorization_of(
-                headers.get(b"authorization", ""), query if scope["path"] in KEY_IN_QUERY else {}
-            ),
-            content_type=headers.get(b"content-type", ""),
-            content_encoding=headers.get(b"content-encoding", ""),
+            authorization=authorization_of(authorization, query) if path in KEY_IN_QUERY else authorization,
+            content_type=_text(headers, b"content-type"),
+            content_encoding=_text(headers, b"content-encoding"),
             on_conflict=query.get("on_conflict", ""),
         )
         response = await _answer(request)
@@ -83,21 +86,37 @@ async def _ingest(scope, receive, send, query: dict[str, str]) -> None:
     await _send(send, response)
 
 
+def _query_of(scope) -> dict[str, str]:
+    raw = scope["query_string"]
+    return {name: values[-1] for name, values in parse_qs(raw.decode("latin-1")).items()} if raw else {}
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
+
+
 async def _answer(request: Request) -> Response:
-    loop = asyncio.get_running_loop()
     try:
-        try:
-            batch = service.prepare(request, may_block=False)
-        except WouldBlock:
-            prepared = loop.run_in_executor(_threads, _prepare_blocking, request)
-            batch = await asyncio.wait_for(prepared, ANSWER_SECONDS)
-        outcome = loop.create_future()
-        service.submit(batch, partial(_mailbox(loop).post, outcome))
-        return service.answer(request, await asyncio.wait_for(outcome, ANSWER_SECONDS))
+        batch = await _prepared(request)
+        mailbox = _mailbox(asyncio.get_running_loop())
+        outcome = mailbox.awaited()
+        service.submit(batch, partial(mailbox.post, outcome))
+        return service.answer(request, await outcome)
     except TimeoutError:
         return service.answer(request, no_answer())
     except IngestError as error:
         return service.answer(request, error)
+
+
+async def _prepared(request: Request) -> Batch:
+    loop = asyncio.get_running_loop()
+    prepare = partial(service.prepare, request, may_block=False)
+    try:
+        if len(request.body) <= INLINE_BODY_BYTES:
+            return prepare()
+        return await asyncio.wait_for(loop.run_in_executor(_decoder, prepare), ANSWER_SECONDS)
+    except WouldBlock:
+        return await asyncio.wait_for(loop.run_in_executor(_threads, _prepare_blocking, request), ANSWER_SECONDS)
 
 
 def _prepare_blocking(request: Request) -> Batch:
@@ -108,16 +127,29 @@ def _prepare_blocking(request: Request) -> Batch:
 
 
 class Mailbox:
-    """From the writer's thread to the event loop. A commit answers many requests, and waking the loop costs more
-    than answering one: it is woken once for all of them.
+    """From the writer's threads to the event loop. A commit answers many requests, and waking the loop costs more
+    than answering one: it is woken once for all of them. Nor has each request a timer of its own: all wait equally
+    long, so those who came first are given up first.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
         self._letters: deque[tuple[asyncio.Future, Receipt | Exception]] = deque()
         self._is_told = False
+        # Until when each is waited for, the oldest first.
+        self._awaited: dict[asyncio.Future, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def awaited(self) -> asyncio.Future:
+        """Is given what will be posted to it; TimeoutError after ANSWER_SECONDS."""
+        outcome = self._loop.create_future()
+        self._awaited[outcome] = until = self._loop.time() + ANSWER_SECONDS
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._give_up)
+        return outcome
 
     def post(self, addressee: asyncio.Future, outcome: Receipt | Exception) -> None:
+        """From any thread."""
         self._letters.append((addressee, outcome))
         if not self._is_told:
             self._is_told = True
@@ -128,8 +160,20 @@ class Mailbox:
         self._is_told = False
         while self._letters:
             addressee, outcome = self._letters.popleft()
+            self._awaited.pop(addressee, None)
             if not addressee.done():  # the client may have left meanwhile
                 addressee.set_result(outcome)
+
+    def _give_up(self) -> None:
+        now, self._timer = self._loop.time(), None
+        while self._awaited:
+            outcome, until = next(iter(self._awaited.items()))
+            if until > now:
+                self._timer = self._loop.call_at(until, self._give_up)
+                return
+            del self._awaited[outcome]
+            if not outcome.done():
+                outcome.set_exception(TimeoutError())
 
 
 @cache
@@ -137,7 +181,7 @@ def _mailbox(loop: asyncio.AbstractEventLoop) -> Mailbox:
     return Mailbox(loop)
 
 
-async def _read(receive, content_length: str) -> bytes | None:
+async def _read(receive, content_length: bytes) -> bytes | None:
     """The body, or None where the client left. A body over the limit is read to its end and not kept:
     a client that is still sending would not see the answer.
     """

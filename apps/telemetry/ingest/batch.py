@@ -1,8 +1,12 @@
 """Checked readings of one request, as columns: what the resolver hands to the writer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from uuid import UUID
+
+import numpy as np
 
 from apps.telemetry.ingest.receipt import Receipt
 
@@ -10,11 +14,15 @@ Value = float | bool | str
 
 # The lag of a device that sends no times.
 NO_LAG = inf
+# The quality of a reading that lies outside the range expected of its series.
+OUT_OF_RANGE_QUALITY = 0.5
+# Squares of larger values overflow, and with them the sums that rollups keep.
+LARGEST = 1e150
 
 
 @dataclass(slots=True)
 class Batch:
-    """`series` (ids), `ts` (µs since 1970), `values` and `quality` are of one length.
+    """`series` (ids), `ts` (µs since 1970), `values` and `quality` are of one length: lists, or arrays if it is large.
 
     `is_mixed` says that some value is not a float. `watched` repeats the readings that some rule watches, as
     (shard, series id, µs, value). `heard` are the devices that sent something, each with the smallest
@@ -23,10 +31,10 @@ class Batch:
 
     received_at: int
     overwrite: bool = False
-    series: list[int] = field(default_factory=list)
-    ts: list[int] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
-    quality: list[float] = field(default_factory=list)
+    series: Sequence[int] | np.ndarray = field(default_factory=list)
+    ts: Sequence[int] | np.ndarray = field(default_factory=list)
+    values: Sequence[Value] | np.ndarray = field(default_factory=list)
+    quality: Sequence[float] | np.ndarray = field(default_factory=list)
     is_mixed: bool = False
     watched: list[tuple[int, int, int, Value]] = field(default_factory=list)
     heard: list[tuple[UUID, float]] = field(default_factory=list)
@@ -34,3 +42,17 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    @property
+    def rows(self) -> list[tuple[int, int, Value, float]]:
+        columns = (self.series, self.ts, self.values, self.quality)
+        listed = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns]
+        return list(zip(*listed, strict=True))
+
+
+def column_of(batches: list[Batch], name: str, dtype: type) -> np.ndarray:
+    """One column of all batches, one after the other."""
+    parts = [getattr(batch, name) for batch in batches]
+    if any(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate([np.asarray(part, dtype) for part in parts])
+    return np.fromiter(chain.from_iterable(parts), dtype)  # of many short lists

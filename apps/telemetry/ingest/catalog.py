@@ -44,11 +44,13 @@ class Series:
 class Layout:
     """What messages with these very metrics come to, where all of them are numeric series.
 
-    `ranges` is None where nothing is expected of any; `watched` lists (place, shard, series id).
+    `is_bounded` where something is expected of any; `watched` lists (place, shard, series id).
     """
 
     series_ids: list[int]
-    ranges: list[tuple[float, float]] | None
+    lows: list[float]
+    highs: list[float]
+    is_bounded: bool
     watched: list[tuple[int, int, int]]
 
 
@@ -85,10 +87,11 @@ class DeviceEntry:
 def _layout(series: list[Series | None]) -> Layout | None:
     if any(one is None or one.data_type != "numeric" for one in series):
         return None
-    ranges = [(one.low, one.high) for one in series]
     return Layout(
         series_ids=[one.id for one in series],
-        ranges=None if all(bounds == (-inf, inf) for bounds in ranges) else ranges,
+        lows=[one.low for one in series],
+        highs=[one.high for one in series],
+        is_bounded=any((one.low, one.high) != (-inf, inf) for one in series),
         watched=[(place, one.shard, one.id) for place, one in enumerate(series) if one.is_watched],
     )
 

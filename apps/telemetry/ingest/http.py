@@ -36,7 +36,6 @@ from apps.telemetry.ingest.writer import RETRY_AFTER_SECONDS, Done, Writer
 from apps.telemetry.intervals import micros_of
 from apps.telemetry.signals import watched_readings_stored
 
-INLINE_BODY_BYTES = 32 * 1024
 # Adds at most this to the time from a reading to its event, and only under load.
 NUDGE_SECONDS = 0.1
 # A store that hangs must not hold its callers.
@@ -128,8 +127,6 @@ class Service:
         self.limiter.forget_everything()
 
     def _prepare(self, request: Request, may_block: bool) -> Batch:
-        if not may_block and len(request.body) > INLINE_BODY_BYTES:
-            raise WouldBlock
         now = time.time()
         credential = self._authenticate(request.authorization, now, may_block)
         if request.charge is None:
@@ -148,7 +145,7 @@ class Service:
             earliest=batch.received_at - self._retention(),
             may_block=may_block,
         )
-        resolver.resolve(messages, request.format.micros, batch)
+        resolver.resolve(messages, request.format, batch)
         return batch
 
     def _authenticate(self, authorization: str, now: float, may_block: bool) -> Credential:

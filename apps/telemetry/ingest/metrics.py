@@ -4,6 +4,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -44,8 +45,13 @@ def committing(batches: list[Batch], *, queued: int) -> Iterator[None]:
     _updated.inc(sum(batch.receipt.updated for batch in batches))
 
 
+@cache
+def _requests(status: int) -> Counter:
+    return REQUESTS.labels(status)
+
+
 def answered(status: int, receipt: Receipt | None = None) -> None:
-    REQUESTS.labels(status).inc()
+    _requests(status).inc()
     if receipt is not None and receipt.rejected_count:
         for code, count in Tally(rejection["code"] for rejection in receipt.rejected).items():
             REJECTED.labels(code).inc(count)

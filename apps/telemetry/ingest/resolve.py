@@ -6,14 +6,13 @@ from django.conf import settings
 
 from apps.devices import services as device_services
 from apps.devices.models import Device
-from apps.telemetry.ingest.batch import NO_LAG, Batch
+from apps.telemetry.ingest import bulk
+from apps.telemetry.ingest.batch import LARGEST, NO_LAG, OUT_OF_RANGE_QUALITY, Batch
 from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Layout, Series
 from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.errors import Forbidden, WouldBlock
-from apps.telemetry.ingest.formats import Message
+from apps.telemetry.ingest.formats import Format, Message
 
-# The quality of a reading that lies outside the range expected of its series.
-OUT_OF_RANGE_QUALITY = 0.5
 MAX_TEXT = 4096
 MAX_METRIC_NAME = 100
 DATA_TYPES = {float: "numeric", int: "numeric", bool: "boolean", str: "str"}
@@ -21,9 +20,6 @@ TYPE_NAMES = {"numeric": "numbers", "boolean": "true or false", "str": "texts"}
 
 # A time further off than this (µs) tells nothing about a clock.
 CENTURY = 100 * 365 * 86_400 * 1_000_000
-
-# Squares of larger values overflow, and with them the sums that rollups keep.
-LARGEST = 1e150
 
 
 class Resolver:
@@ -40,9 +36,23 @@ class Resolver:
         self._least_lag = -settings.TELEMETRY["MAX_FUTURE_SECONDS"] * 1_000_000
         self._greatest_lag = now - earliest
 
-    def resolve(self, messages: list, micros, batch: Batch) -> None:
-        """Adds to `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
+    def resolve(self, messages: list[Message | None], form: Format, batch: Batch) -> None:
+        """Fills `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
         self._find_devices(messages)
+        if len(messages) < bulk.LEAST_MESSAGES or not self._take_bulk(messages, form, batch):
+            self._take_one_by_one(messages, form.micros, batch)
+
+    def _take_bulk(self, messages: list[Message | None], form: Format, batch: Batch) -> bool:
+        messages = [message for message in messages if message is not None]
+        devices = {message.serial_number: None for message in messages}
+        own = self._credential.serial_number
+        for serial in devices:
+            devices[serial] = device = self._devices.get(serial or own)
+            if device is None or not self._is_open(device):
+                return False
+        return bool(messages) and bulk.take(messages, devices, form, batch, (self._least_lag, self._greatest_lag))
+
+    def _take_one_by_one(self, messages: list[Message | None], micros, batch: Batch) -> None:
         own = self._credential.serial_number
         for index, (message, (device, layout)) in enumerate(zip(messages, self._look_up(messages), strict=True)):
             if message is None:
@@ -64,7 +74,7 @@ class Resolver:
         batch.heard = [(self._devices[serial].id, lag) for serial, lag in self._lags.items()]
 
     def _fault_of(self, message, device: DeviceEntry | None) -> tuple[str, str] | None:
-        if device is None or (self._credential.owner_id not in (None, device.owner_id)):
+        if device is None or not self._is_owned(device):
             # Another owner's device and one that does not exist look the same.
             serial = message.serial_number
             if serial is None:
@@ -77,6 +87,12 @@ class Resolver:
         if message.quality is not None and not 0 <= message.quality <= 1:
             return "invalid_value", "quality must be a number from 0 to 1."
         return None
+
+    def _is_owned(self, device: DeviceEntry) -> bool:
+        return self._credential.owner_id in (None, device.owner_id)
+
+    def _is_open(self, device: DeviceEntry) -> bool:
+        return device.is_active and self._is_owned(device)
 
     def _time_of(self, timestamp, micros, serial: str) -> tuple[int, tuple[str, str] | None]:
         """As the device says, however its clock goes; how far off that is goes into `_lags`."""
@@ -168,13 +184,12 @@ def _take_numbers(layout: Layout, values, ts: int, quality: float, batch: Batch)
     batch.series += layout.series_ids
     batch.ts += repeat(ts, len(layout.series_ids))
     batch.values += values
-    if layout.ranges is None:
-        batch.quality += repeat(quality, len(layout.series_ids))
-    else:
+    if layout.is_bounded:
         lower = min(quality, OUT_OF_RANGE_QUALITY)
-        batch.quality += [
-            quality if low <= value <= high else lower for (low, high), value in zip(layout.ranges, values, strict=True)
-        ]
+        ranges = zip(layout.lows, layout.highs, values, strict=True)
+        batch.quality += [quality if low <= value <= high else lower for low, high, value in ranges]
+    else:
+        batch.quality += repeat(quality, len(layout.series_ids))
     if layout.watched:
         values = list(values)
         batch.watched += [(shard, series_id, ts, values[place]) for place, shard, series_id in layout.watched]

@@ -6,7 +6,7 @@ The form of binary COPY: https://www.postgresql.org/docs/17/sql-copy.html#id-1.9
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import chain, groupby
+from itertools import groupby
 from operator import itemgetter
 from struct import Struct
 
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from psycopg2.extras import execute_values
 
-from apps.telemetry.ingest.batch import Batch, Value
+from apps.telemetry.ingest.batch import Batch, Value, column_of
 from apps.telemetry.timescale.compression import lift_unpack_limit
 
 COLUMNS = "device_metric_id, ts, received_at, quality, value_numeric, value_bool, value_str"
@@ -94,15 +94,14 @@ def columns_of(batches: list[Batch]) -> Columns:
     if any(batch.is_mixed for batch in batches):
         others = sorted((row for row in rows_of(batches) if type(row[2]) is not float), key=itemgetter(0, 1))
         batches = [_numbers_only(batch) for batch in batches]
-    series = np.fromiter(chain.from_iterable(batch.series for batch in batches), np.int32)
-    ts = np.fromiter(chain.from_iterable(batch.ts for batch in batches), np.int64)
+    series, ts = column_of(batches, "series", np.int32), column_of(batches, "ts", np.int64)
     order = np.lexsort((ts, series))
     return Columns(
         series=series[order],
         ts=ts[order],
         received_at=np.repeat([batch.received_at for batch in batches], [len(batch) for batch in batches])[order],
-        quality=np.fromiter(chain.from_iterable(batch.quality for batch in batches), np.float32)[order],
-        numbers=np.fromiter(chain.from_iterable(batch.values for batch in batches), np.float64)[order],
+        quality=column_of(batches, "quality", np.float32)[order],
+        numbers=column_of(batches, "values", np.float64)[order],
         others=others,
     )
 
@@ -124,7 +123,7 @@ def columns_of_rows(rows: list[Row]) -> Columns:
 
 def rows_of(batches: Iterable[Batch]) -> Iterable[Row]:
     for batch in batches:
-        for row in zip(batch.series, batch.ts, batch.values, batch.quality, strict=True):
+        for row in batch.rows:
             yield *row, batch.received_at
 
 

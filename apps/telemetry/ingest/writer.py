@@ -1,4 +1,5 @@
-"""Group commit: one thread per process takes everything that waits and commits it as one.
+"""Group commit: a thread takes everything that waits and commits it as one, and while it is at it a second thread takes
+what has come in since, if that is much.
 
 A caller hands in a batch and is told after the commit, so an answer always speaks of what is on disk.
 The queue is bounded in readings; when it is full, callers are told to come back.
@@ -23,6 +24,9 @@ from apps.telemetry.rollups import log as rollup_log
 logger = logging.getLogger(__name__)
 
 GROUP_READINGS = 50_000
+THREADS = 2
+# Less than that is better left to join the next group: a small commit costs nearly as much as a large one.
+WORTH_A_SECOND = 3_000
 RETRY_AFTER_SECONDS = 2
 
 _AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -33,8 +37,8 @@ Done = Callable[[Receipt | Exception], None]
 
 
 class Writer:
-    """`submit` from any thread. After a commit `on_stored` is given what was stored, in the order of commits, and
-    `on_watched` is called where rules watch some of it. Neither may wait for anything.
+    """`submit` from any thread. After a commit `on_stored` is given what was stored, and `on_watched` is called where
+    rules watch some of it. Neither may wait for anything.
     """
 
     def __init__(self, on_watched: Callable[[], None], on_stored: Callable[[store.Columns | list[store.Row]], None]):
@@ -42,8 +46,9 @@ class Writer:
         self._on_stored = on_stored
         self._waiting: deque[tuple[Batch, Done]] = deque()
         self._queued = 0
+        self._storing = 0
         self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._presence = presence.Presence()
 
     def submit(self, batch: Batch, done: Done) -> None:
@@ -53,18 +58,27 @@ class Writer:
                 raise Busy("The store is behind; nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
             self._waiting.append((batch, done))
             self._queued += _weight(batch)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="telemetry-writer", daemon=True)
-                self._thread.start()
-            self._wake.notify()
+            if self._is_due:
+                self._call_a_thread()
 
-    def close_connection(self) -> None:
-        """Have the thread end and its connection closed; the next batch starts another."""
+    def _call_a_thread(self) -> None:
+        if len(self._threads) <= self._storing and len(self._threads) < THREADS:
+            self._threads.append(threading.Thread(target=self._run, name="telemetry-writer", daemon=True))
+            self._threads[-1].start()
+        self._wake.notify()
+
+    def close_connections(self) -> None:
+        """Have the threads end and their connections closed; the next batch starts others."""
         with self._wake:
-            thread, self._thread = self._thread, None
-            self._wake.notify()
-        if thread is not None:
+            threads, self._threads = self._threads, []
+            self._wake.notify_all()
+        for thread in threads:
             thread.join()
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether a thread should take what waits."""
+        return bool(self._waiting) and (not self._storing or self._queued >= WORTH_A_SECOND)
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -73,12 +87,14 @@ class Writer:
                 self._store(group)
             except Exception:  # of those who are told; the thread has to live on for the others
                 logger.exception("Telling of a stored group failed")
+            with self._wake:
+                self._storing -= 1
         connection.close()
 
     def _next_group(self, me: threading.Thread) -> list[tuple[Batch, Done]] | None:
         with self._wake:
-            while not self._waiting:
-                if self._thread is not me:
+            while not self._is_due:
+                if me not in self._threads:
                     return None
                 self._wake.wait()
             group, readings = [], 0
@@ -86,6 +102,9 @@ class Writer:
                 group.append(self._waiting.popleft())
                 readings += _weight(group[-1][0])
             self._queued -= readings
+            self._storing += 1
+            if self._is_due:
+                self._call_a_thread()
         return group
 
     def _store(self, group: list[tuple[Batch, Done]]) -> None:

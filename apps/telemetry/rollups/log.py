@@ -7,12 +7,11 @@ whoever relied on the old one has committed by then and whoever comes later sees
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 
 import numpy as np
 from django.db.backends.utils import CursorWrapper
 
-from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.batch import Batch, column_of
 
 HOUR = 3_600_000_000
 LOCK = "hashtext('telemetry_rollup_threshold')"
@@ -45,10 +44,10 @@ def note(cursor: CursorWrapper, batches: list[Batch]) -> None:
     """Within the transaction that stores the batches, near its end: the lock is held until it commits."""
     cursor.execute(_THRESHOLD)
     row = cursor.fetchone()
-    if row is None or min((min(batch.ts) for batch in batches if batch.ts), default=row[0]) >= row[0]:
+    ts = column_of(batches, "ts", np.int64)
+    if row is None or not len(ts) or ts.min() >= row[0]:
         return
-    series = np.fromiter(chain.from_iterable(batch.series for batch in batches), np.int64)
-    hours = np.fromiter(chain.from_iterable(batch.ts for batch in batches), np.int64) // HOUR
+    series, hours = column_of(batches, "series", np.int64), ts // HOUR
     late = hours < row[0] // HOUR
     runs = runs_of(series[late], hours[late])
     cursor.execute(_ADD, [column.tolist() for column in runs])

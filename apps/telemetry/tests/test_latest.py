@@ -225,7 +225,7 @@ class TestForward:
         def send_all(process, order):
             for seconds in order:
                 send(process, seconds)
-            process.writer.close_connection()
+            process.writer.close_connections()
             connection.close()
 
         orders = (range(1, 40, 2), range(40, 1, -2))

@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from apps.telemetry.ingest.errors import IngestError
 from apps.telemetry.ingest.receipt import Receipt
 
@@ -28,6 +30,9 @@ class Format(Protocol):
 
     def micros(self, timestamp: Any) -> int:
         """A message's timestamp as µs since 1970. Raises ValueError with what is wrong."""
+
+    def all_micros(self, timestamps: list) -> np.ndarray | None:
+        """The same for many. None where they have to be looked at one by one."""
 
     def answer(self, receipt: Receipt) -> tuple[int, str, bytes]:
         """Status, content type and body for what became of the readings."""

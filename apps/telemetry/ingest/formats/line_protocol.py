@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 import msgspec
+import numpy as np
 from line_protocol_parser import LineFormatError, parse_line
 
 from apps.telemetry.ingest.errors import IngestError, Malformed, TooLarge
@@ -40,6 +41,7 @@ CODES = {
 MAX_LINES = 500_000
 MAX_PAIRS = 1_000_000
 EXCERPT = 120
+LARGEST_TIME = 2**62
 TOLD_REJECTIONS = 10
 
 # A comment; or measurement and tags up to the first space that no backslash stands before, where quotes mean nothing,
@@ -93,6 +95,14 @@ class LineProtocol:
     def micros(self, timestamp: int) -> int:
         multiplier, divisor = self._unit
         return timestamp * multiplier // divisor
+
+    def all_micros(self, timestamps: list[int | None]) -> np.ndarray | None:
+        multiplier, divisor = self._unit
+        try:
+            times = np.array(timestamps, np.int64)
+        except (TypeError, OverflowError):
+            return None
+        return times * multiplier // divisor if np.abs(times).max() <= LARGEST_TIME // multiplier else None
 
     def answer(self, receipt: Receipt) -> tuple[int, str, bytes]:
         if not receipt.rejected_count:

@@ -1,0 +1,143 @@
+"""Large requests are taken column by column; what comes out must not differ from taking them message by message."""
+
+from datetime import UTC, datetime, timedelta
+from math import inf
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.telemetry.ingest import bulk
+from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Series
+from apps.telemetry.ingest.credentials import Credential
+from apps.telemetry.ingest.formats.json_messages import JsonMessages
+from apps.telemetry.ingest.formats.line_protocol import LineProtocol
+from apps.telemetry.ingest.resolve import Resolver
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NOW_MICROS = int(NOW.timestamp()) * 1_000_000
+OWNER, OTHER = 1, 2
+
+
+def device(number: int, *, owner=OWNER, is_active=True) -> DeviceEntry:
+    series = {
+        "plain": Series(10 * number, "numeric", -inf, inf, is_watched=False, shard=3),
+        "bounded": Series(10 * number + 1, "numeric", 0.0, 100.0, is_watched=True, shard=3),
+        "open": Series(10 * number + 2, "boolean", -inf, inf, is_watched=True, shard=3),
+    }
+    return DeviceEntry(UUID(int=number), f"SN-{number}", owner, is_active, series)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    catalog = Catalog()
+    known = [device(1), device(2), device(3, is_active=False), device(4, owner=OTHER)]
+    catalog._keep({entry.serial_number: entry for entry in known})
+    return catalog
+
+
+@pytest.fixture(autouse=True)
+def no_new_metrics(settings):
+    settings.TELEMETRY = settings.TELEMETRY | {"AUTO_REGISTER": False}
+
+
+def resolver(catalog: Catalog) -> Resolver:
+    earliest = NOW_MICROS - 365 * 86_400_000_000
+    return Resolver(catalog, Credential(owner_id=OWNER), now=NOW_MICROS, earliest=earliest, may_block=False)
+
+
+def outcome(batch: Batch) -> dict:
+    return {
+        "rows": [(*row[:3], np.float32(row[3])) for row in batch.rows],
+        "types": [type(value) for value in batch.rows and list(zip(*batch.rows, strict=True))[2]],
+        "watched": batch.watched,
+        "heard": sorted(batch.heard, key=str),
+        "rejected": batch.receipt.rejected,
+    }
+
+
+def both_ways(catalog: Catalog, form, body: bytes) -> tuple[dict, dict]:
+    found = []
+    for take in ("resolve", "_take_one_by_one"):
+        batch = Batch(received_at=NOW_MICROS)
+        messages = form.decode(body, batch.receipt)
+        one = resolver(catalog)
+        one._find_devices(messages)
+        getattr(one, take)(messages, form if take == "resolve" else form.micros, batch)
+        found.append(outcome(batch))
+    return tuple(found)
+
+
+usual = st.floats(-200, 200).map(lambda value: round(value, 3))
+values = st.one_of(usual, usual, usual, st.sampled_from([True, "text", None, 1e200, 7]))
+times = st.one_of(
+    st.integers(-(10**9), 10**9).map(lambda micros: (NOW - timedelta(microseconds=micros)).isoformat()),
+    st.sampled_from([None, "2026-11-20T13:00:00+01:00", "2026-11-20T12:00:00", "2020-01-01T00:00:00Z", 1763640000000]),
+)
+
+
+def message_of(serials, names, times, values, quality):
+    return st.fixed_dictionaries(
+        {"serial_number": serials, "metrics": st.dictionaries(names, values, max_size=3)},
+        optional={"timestamp": times, "quality": quality},
+    )
+
+
+regular = message_of(
+    st.sampled_from(["SN-1", "SN-2"]),
+    st.sampled_from(["plain", "bounded", "BOUNDED"]),
+    st.integers(0, 10**9).map(lambda micros: (NOW - timedelta(microseconds=micros)).isoformat()),
+    usual,
+    st.sampled_from([0.25, 0.75, 1, None]),
+)
+anything = message_of(
+    st.sampled_from(["SN-1", "SN-2", "SN-3", "SN-4"]),
+    st.sampled_from(["plain", "bounded", "open", "unknown"]),
+    times,
+    values,
+    st.sampled_from([0.25, 1, None, 1.5]),
+)
+
+
+@given(messages=st.lists(regular, min_size=bulk.LEAST_MESSAGES, max_size=40))
+def test_regular_messages_come_out_the_same(catalog, messages):
+    at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(messages))
+
+    assert at_once == one_by_one
+
+
+@given(messages=st.lists(st.one_of(regular, anything), min_size=bulk.LEAST_MESSAGES, max_size=40))
+def test_messages_of_any_kind_come_out_the_same(catalog, messages):
+    at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(messages))
+
+    assert at_once == one_by_one
+
+
+@given(
+    precision=st.sampled_from(["ns", "us", "ms", "s"]),
+    times=st.lists(st.one_of(st.integers(0, 2**62), st.integers(0, 600)), min_size=20, max_size=20),
+    comments=st.booleans(),
+)
+def test_lines_come_out_the_same(catalog, precision, times, comments):
+    now = NOW_MICROS * 1000 // {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}[precision]
+    lines = [f"m,serial_number=SN-1 plain={place} {now - at if at <= 600 else at}" for place, at in enumerate(times)]
+    body = "\n".join(["# a comment", *lines] if comments else lines).encode()
+
+    at_once, one_by_one = both_ways(catalog, LineProtocol(precision), body)
+
+    assert at_once == one_by_one
+
+
+def test_regular_messages_are_taken_at_once(catalog):
+    """Else the tests above would compare the slow way with itself."""
+    messages = [{"serial_number": "SN-1", "timestamp": NOW.isoformat(), "metrics": {"plain": 1.0}}] * 20
+    batch = Batch(received_at=NOW_MICROS)
+    form = JsonMessages()
+
+    resolver(catalog).resolve(form.decode(msgspec.json.encode(messages), batch.receipt), form, batch)
+
+    assert isinstance(batch.values, np.ndarray)
