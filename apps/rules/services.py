@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from apps.events import services as event_services
-from apps.events.models import Event
 from apps.rules.locks import own_rules
 from apps.rules.models import Rule, RuleChange, RuleMetric, RuleState
 from apps.rules.queries import CONCERNS
@@ -118,5 +117,4 @@ def _judges_otherwise(before: Rule, after: Rule) -> bool:
 
 def _start_afresh(rule: Rule, now: datetime) -> None:
     RuleState.objects.filter(rule=rule).delete()
-    for event in Event.objects.open().filter(rule=rule):
-        event_services.resolve_cleared(rule_id=rule.pk, device_metric_id=event.device_metric_id, timestamp=now, now=now)
+    event_services.resolve_of_rule(rule_id=rule.pk, now=now)

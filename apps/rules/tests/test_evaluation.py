@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory
 from apps.events.models import Event
-from apps.rules import locks, services, silence
+from apps.rules import evaluation, locks, services, silence
 from apps.rules.evaluation import evaluate_pending
 from apps.rules.models import RuleState
 from apps.rules.tests.factories import RuleFactory
@@ -76,6 +77,22 @@ class TestEvents:
 
         assert Event.objects.count() == 1
 
+    def test_events_of_many_series_at_once_take_no_more_statements_than_one(self, rule, device):
+        rule.device, rule.device_type = None, device.device_type
+        rule.save()
+        flapping = ((0, 85.0), (1, 70.0), (2, 85.0), (3, 70.0), (4, 85.0))
+        statements = []
+        for count in (1, 20):
+            for _ in range(count):
+                one = DeviceFactory(device_type=device.device_type, owner=rule.owner)
+                readings_come_in(DeviceMetricFactory(device=one, metric=rule.metric), *flapping)
+            with CaptureQueriesContext(connection) as queries:
+                evaluate_pending(now=NOW)
+            statements.append(len(queries))
+
+        assert statements[0] == statements[1]
+        assert (Event.objects.count(), Event.objects.open().count()) == (63, 21)
+
     def test_rule_remembers_when_it_was_last_triggered(self, rule, series):
         readings_come_in(series, (1, 85.0))
         evaluate_pending(now=NOW)
@@ -103,6 +120,26 @@ class TestEvents:
         evaluate_pending(now=NOW)
 
         assert not Event.objects.exists()
+
+    def test_pass_takes_all_shards_that_wait(self, series):
+        statements = []
+        for start, shards in ((0, [2]), (1, [3]), (2, range(16))):
+            for minute, shard in enumerate(shards, start):
+                readings_come_in(series, (minute, 70.0), shard=shard)
+            with CaptureQueriesContext(connection) as queries:
+                assert evaluate_pending(now=NOW) == len(shards)
+            statements.append(len(queries))
+
+        assert statements[1] == statements[2]  # the first also learns which rules there are
+
+    def test_worker_leaves_shards_to_others_where_much_waits(self, series, monkeypatch):
+        monkeypatch.setattr(evaluation, "BYTES_AT_ONCE", 100)
+        for shard in range(16):
+            readings_come_in(series, (shard, 85.0), shard=shard)
+
+        assert evaluation.evaluate_once(now=NOW) <= evaluation.SHARE
+        evaluate_pending(now=NOW)
+        assert not WatchedBatch.objects.exists()
 
     def test_batch_that_cannot_be_judged_is_set_aside_and_the_others_pass(self, series):
         WatchedBatch.objects.create(shard=3, payload=b"\xc1 no MessagePack")
