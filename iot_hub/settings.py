@@ -140,6 +140,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-commands": {"task": "devices.expire_commands", "schedule": 10.0},
     "refresh-rollups": {"task": "telemetry.refresh_rollups", "schedule": timedelta(minutes=1)},
     "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
+    "settle-rules": {"task": "rules.settle", "schedule": timedelta(hours=1)},
     "forget-rule-changes": {"task": "rules.forget_changes", "schedule": timedelta(hours=1)},
     "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
     "forget-expired-tokens": {"task": "users.forget_expired_tokens", "schedule": timedelta(days=1)},

@@ -24,6 +24,7 @@ def evaluate_pending(**_):
 def check_silence(**_):
     """Opens events where nothing came in for too long. Safe to run twice and at once; beat repeats it."""
     silence.check(now=timezone.now())
+    evaluation.evaluate_pending(now=timezone.now())  # what came in while it held a shard's lock
 
 
 @shared_task(name="rules.forget_changes")
@@ -32,10 +33,12 @@ def forget_changes(**_):
     services.forget_changes(now=timezone.now())
 
 
-@shared_task(name="rules.refresh_watched")
-def refresh_watched(**_):
-    """Repairs `is_watched` where a device changed its type or owner."""
-    services.refresh_watched()
+@shared_task(name="rules.settle")
+def settle(**_):
+    """For devices that changed their type or owner past the services (psql), or whose change was not followed by its
+    process any more. Safe to repeat; beat does.
+    """
+    services.settle(now=timezone.now())
 
 
 def nudge() -> None:

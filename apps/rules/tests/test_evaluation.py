@@ -5,7 +5,8 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory
+from apps.devices import services as device_services
+from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, DeviceTypeFactory
 from apps.events.models import Event
 from apps.rules import evaluation, locks, services, silence
 from apps.rules.evaluation import evaluate_pending
@@ -151,17 +152,77 @@ class TestEvents:
 
 
 @pytest.mark.django_db
-class TestSavingRules:
+class TestWatching:
+    @staticmethod
+    def is_watched(series):
+        series.refresh_from_db()
+        return series.is_watched
+
     def test_series_are_watched_while_a_rule_judges_them(self, rule, series):
         services.save_rule(rule=rule, now=NOW)
-        series.refresh_from_db()
-        assert series.is_watched
+        assert self.is_watched(series)
 
         rule.is_enabled = False
         services.save_rule(rule=rule, now=NOW)
-        series.refresh_from_db()
-        assert not series.is_watched
+        assert not self.is_watched(series)
 
+    def test_rule_for_another_device_watches_that_one_instead(self, rule, series, alex):
+        services.save_rule(rule=rule, now=NOW)
+        rule.device = DeviceFactory(owner=alex)
+        other = DeviceMetricFactory(device=rule.device, metric=rule.metric)
+        services.save_rule(rule=rule, now=NOW)
+
+        assert (self.is_watched(series), self.is_watched(other)) == (False, True)
+
+    def test_series_that_another_rule_asks_for_stays_watched(self, rule, series):
+        for one in (rule, other := RuleFactory(device=rule.device, metric=rule.metric)):
+            services.save_rule(rule=one, now=NOW)
+        services.delete_rule(rule=other, now=NOW)
+
+        assert self.is_watched(series)
+
+    def test_rule_of_a_type_watches_its_owners_devices_only(self, rule, series, alex, jordan):
+        rule.device, rule.device_type = None, series.device.device_type
+        mine, theirs = (
+            DeviceMetricFactory(metric=rule.metric, device=DeviceFactory(owner=owner, device_type=rule.device_type))
+            for owner in (alex, jordan)
+        )
+        services.save_rule(rule=rule, now=NOW)
+
+        assert [self.is_watched(one) for one in (series, mine, theirs)] == [True, True, False]
+
+    def test_saving_a_rule_looks_at_no_other_series(self, rule, series):
+        other = DeviceMetricFactory(is_watched=True)
+        services.save_rule(rule=rule, now=NOW)
+
+        assert self.is_watched(other)
+        services.settle(now=NOW)
+        assert not self.is_watched(other)
+
+    def test_device_that_changes_its_type_is_let_go(self, rule, series, django_capture_on_commit_callbacks):
+        rule.device, rule.device_type = None, series.device.device_type
+        services.save_rule(rule=rule, now=NOW)
+        readings_come_in(series, (0, 85.0))
+        evaluate_pending(now=NOW)
+        with django_capture_on_commit_callbacks(execute=True):
+            device_services.update_device(device=series.device, device_type=DeviceTypeFactory(name="Lathe"))
+
+        assert not self.is_watched(series)
+        assert Event.objects.get().status == Event.Status.RESOLVED
+        assert not RuleState.objects.exists()
+
+    def test_device_that_comes_to_a_type_is_watched(self, rule, series, django_capture_on_commit_callbacks):
+        rule.device, rule.device_type = None, DeviceTypeFactory(name="Lathe")
+        services.save_rule(rule=rule, now=NOW)
+        assert not self.is_watched(series)
+        with django_capture_on_commit_callbacks(execute=True):
+            device_services.update_device(device=series.device, device_type=rule.device_type)
+
+        assert self.is_watched(series)
+
+
+@pytest.mark.django_db
+class TestSavingRules:
     def test_changed_condition_starts_afresh_and_resolves_what_was_open(self, rule, series):
         readings_come_in(series, (0, 85.0))
         evaluate_pending(now=NOW)

@@ -46,7 +46,7 @@ class TestSeveralMetrics:
         judges(rule, condition={"type": "all", "conditions": [HOT | {"metric": "temperature"}, still]})
 
     def test_every_series_it_asks_for_is_watched(self, series, fan, rule):
-        services.refresh_watched()
+        services.settle(now=NOW)
         for one in (series, fan):
             one.refresh_from_db()
             assert one.is_watched
