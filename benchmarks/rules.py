@@ -1,12 +1,13 @@
 """How fast rules are judged. Run by hand, on a database of its own that is dropped afterwards:
 
-    python benchmarks/rules.py [--json] [machine] [worker] [many] [dispatch] [backtest]
+    python benchmarks/rules.py [--json] [--rate 20000] [machine] [worker] [many] [dispatch] [backtest] [latency]
 
 machine   the pure state machine, samples of threshold rules in memory
 worker    outbox → states and events, 1,000 series, one threshold rule each, one worker: a backlog, and small passes
 many      the same with 10,000 rules on 1,000 devices
 dispatch  a small batch, beside 10 and beside 9,910 rules that don't concern it
 backtest  a month of 10-second readings of one series
+latency   from commit to commit in a hub with servers of its own, at `rate` watched readings/s (see rule_latency.py)
 """
 
 import argparse
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iot_hub.settings")
 
 import django
+import rule_latency
 
 django.setup()
 
@@ -210,27 +212,36 @@ def row(what: str, readings: int, took: Took, note: str = "") -> dict:
     return {"what": what, "readings": readings, "seconds": round(took.seconds, 4)} | rates | {"note": note}
 
 
+BENCHES = {"worker": bench_worker, "many": bench_many, "dispatch": bench_dispatch, "backtest": bench_backtest}
+PARTS = ["machine", *BENCHES, "latency"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("which", nargs="*", default=["machine", "worker", "many", "dispatch", "backtest"])
+    parser.add_argument("--rate", type=float, default=20_000, help="watched readings a second, for latency (20,000)")
+    parser.add_argument("--seconds", type=float, default=20, help="how long, for latency (20)")
+    parser.add_argument("which", nargs="*", choices=PARTS, default=PARTS)
     asked = parser.parse_args()
-    databases = setup_databases(verbosity=0, interactive=False, aliases=["default"])
-    try:
-        call_command("setup_timescaledb", verbosity=0)
-        rows = run(asked.which)
-    finally:
-        teardown_databases(databases, verbosity=0)
+    rows = bench_machine() if "machine" in asked.which else []
+    if chosen := [name for name in BENCHES if name in asked.which]:
+        rows += in_a_database(chosen)
+    if "latency" in asked.which:
+        rows.append(rule_latency.measure(asked.rate, asked.seconds))
     tell(rows, as_json=asked.json)
 
 
-def run(which: list[str]) -> list[dict]:
-    fleet, rows = Fleet(), []
-    benches = {"worker": bench_worker, "many": bench_many, "dispatch": bench_dispatch, "backtest": bench_backtest}
-    for name in which:
-        judging.book().forget()
-        rows += bench_machine() if name == "machine" else benches[name](fleet)
-    return rows
+def in_a_database(chosen: list[str]) -> list[dict]:
+    databases = setup_databases(verbosity=0, interactive=False, aliases=["default"])
+    try:
+        call_command("setup_timescaledb", verbosity=0)
+        fleet, rows = Fleet(), []
+        for name in chosen:
+            judging.book().forget()
+            rows += BENCHES[name](fleet)
+        return rows
+    finally:
+        teardown_databases(databases, verbosity=0)
 
 
 def tell(rows: list[dict], *, as_json: bool) -> None:
