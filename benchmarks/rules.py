@@ -221,8 +221,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rate", type=float, default=20_000, help="watched readings a second, for latency (20,000)")
     parser.add_argument("--seconds", type=float, default=20, help="how long, for latency (20)")
-    parser.add_argument("which", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("which", nargs="*", default=PARTS, metavar="PART", help=", ".join(PARTS))
     asked = parser.parse_args()
+    if unknown := set(asked.which) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     rows = bench_machine() if "machine" in asked.which else []
     if chosen := [name for name in BENCHES if name in asked.which]:
         rows += in_a_database(chosen)
