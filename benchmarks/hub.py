@@ -42,10 +42,10 @@ class Hub:
         self._running: dict[str, Process] = {}
         self.web_processes = 0
 
-    def prepare(self) -> tuple[str, list[int]]:
-        """Schema and fleet. Returns the key and the ids of the series."""
+    def prepare(self, *of_fleet: str) -> tuple[str, list[int]]:
+        """Schema and fleet, with the arguments of `fleet.py`. Returns the key and the ids of the series."""
         self._call("prepare")
-        told = json.loads(self._call("python", "benchmarks/fleet.py").splitlines()[-1])
+        told = json.loads(self._call("python", "benchmarks/fleet.py", *of_fleet).splitlines()[-1])
         return told["key"], told["series"]
 
     def start(self, web_processes: int) -> None:

@@ -1,11 +1,13 @@
 """How fast rules are judged. Run by hand, on a database of its own that is dropped afterwards:
 
-    python benchmarks/rules.py [--json] [machine] [worker] [many] [backtest]
+    python benchmarks/rules.py [--json] [--rate 20000] [machine] [worker] [many] [dispatch] [backtest] [latency]
 
 machine   the pure state machine, samples of threshold rules in memory
-worker    outbox → states and events, 1,000 series, one threshold rule each, one worker
-many      the same with 10,000 rules on 1,000 devices; and with as many more rules that concern none of them
+worker    outbox → states and events, 1,000 series, one threshold rule each, one worker: a backlog, and small passes
+many      the same with 10,000 rules on 1,000 devices
+dispatch  a small batch, beside 10 and beside 9,910 rules that don't concern it
 backtest  a month of 10-second readings of one series
+latency   from commit to commit in a hub with servers of its own, at `rate` watched readings/s (see rule_latency.py)
 """
 
 import argparse
@@ -21,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iot_hub.settings")
 
 import django
+import rule_latency
 
 django.setup()
 
@@ -49,6 +52,10 @@ class Took:
 
     seconds: float
     cpu: float
+
+
+def total(parts: list[Took]) -> Took:
+    return Took(sum(part.seconds for part in parts), sum(part.cpu for part in parts))
 
 
 class Watch:
@@ -103,18 +110,23 @@ class Fleet:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
 
-    def readings_come_in(self, batches: int, per_series: int) -> int:
+    def forget_rules(self) -> None:
+        Rule.objects.all().delete()
+        RuleState.objects.all().delete()
+
+    def readings_come_in(self, batches: int, per_series: int, series: list[DeviceMetric] | None = None) -> int:
         """As a writer commits them: each batch has `per_series` readings of every series."""
+        series = series or self.series
         for _ in range(batches):
             rows = []
-            for one in self.series:
+            for one in series:
                 shard = WatchedBatch.shard_of(one.device_id)
                 for place in range(self.clock, self.clock + per_series):
                     rows.append((shard, one.pk, START + place * SECOND, value(place, one.pk)))
             self.clock += per_series
             with connection.cursor() as cursor:
                 store.add_watched(cursor.cursor, rows)
-        return batches * per_series * len(self.series)
+        return batches * per_series * len(series)
 
 
 def judge_all() -> Took:
@@ -126,45 +138,45 @@ def judge_all() -> Took:
 
 def bench_worker(fleet: Fleet) -> list[dict]:
     fleet.add_rules(1)
-    judged = []
-    for batches, per_series, what in ((20, 20, "a backlog, 400 readings of each series"), (1, 4, "4 of each series")):
-        fleet.readings_come_in(1, 1)
-        judge_all()
-        readings = fleet.readings_come_in(batches, per_series)
-        judged.append(row(f"worker, 1,000 rules: {what}", readings, judge_all()))
-    return judged
+    fleet.readings_come_in(1, 1)
+    judge_all()
+    backlog = fleet.readings_come_in(20, 20)
+    rows = [row("worker, 1,000 rules: a backlog, 400 readings of each series", backlog, judge_all())]
+    steady = [(fleet.readings_come_in(1, 2), judge_all()) for _ in range(20)]
+    what = "worker, 1,000 rules: 20 passes of 2 readings of each series"
+    return [*rows, row(what, sum(readings for readings, _ in steady), total([took for _, took in steady]))]
 
 
 def bench_many(fleet: Fleet) -> list[dict]:
-    Rule.objects.all().delete()
-    RuleState.objects.all().delete()
+    fleet.forget_rules()
     fleet.add_rules(10)
     fleet.readings_come_in(1, 1)
     judge_all()
-    rows = [many(fleet, "10,000 rules on 1,000 devices", 20)]
-    rows.append(few(fleet, "one batch of 10 devices, 10,000 rules"))
-    fields = {"owner": fleet.owner, "device_type": fleet.type}
-    strangers = [Device(serial_number=f"S-{place}", name=f"S {place}", **fields) for place in range(DEVICES)]
-    fleet.add_rules(20, Device.objects.bulk_create(strangers))
-    few(fleet, "")
-    rows.append(few(fleet, "the same, and 20,000 rules of other devices"))
+    readings = fleet.readings_come_in(1, 20)
+    took = judge_all()
+    note = f"{readings * 10 / took.seconds:,.0f} judgements/s"
+    return [row("worker, 10,000 rules on 1,000 devices", readings, took, note)]
+
+
+def bench_dispatch(fleet: Fleet) -> list[dict]:
+    """Readings of ten devices, each with a rule. The other rules are those of devices that say nothing."""
+    fleet.forget_rules()
+    concerned, rows = 10, []
+    fleet.add_rules(1, fleet.devices[:concerned])
+    for per_device, strangers in ((1, fleet.devices[-10:]), (10, fleet.devices[concerned:])):
+        fleet.add_rules(per_device, strangers)
+        others = Rule.objects.count() - concerned
+        rows.append(dispatch(fleet, concerned, f"a batch of {concerned} devices beside {others:,} rules of others"))
+    rows[1]["note"] += f", {rows[1]['seconds'] / rows[0]['seconds']:.2f} of that beside 10"
     return rows
 
 
-def many(fleet: Fleet, what: str, per_series: int) -> dict:
-    readings = fleet.readings_come_in(1, per_series)
-    took = judge_all()
-    return row(f"worker, {what}", readings, took, f"{readings * 10 / took.seconds:,.0f} judgements/s")
-
-
-def few(fleet: Fleet, what: str) -> dict:
-    whole, took = fleet.series, []
-    fleet.series = whole[:10]
-    for _ in range(10):
-        readings = fleet.readings_come_in(1, 1)
+def dispatch(fleet: Fleet, devices: int, what: str) -> dict:
+    took = []
+    for _ in range(60):
+        readings = fleet.readings_come_in(1, 1, fleet.series[:devices])
         took.append(judge_all())
-    fleet.series = whole
-    return row(f"worker, {what}", readings, sorted(took)[len(took) // 2], "median of 10")
+    return row(f"worker, {what}", readings, sorted(took[10:])[25], "median of 50")
 
 
 def bench_backtest(fleet: Fleet) -> list[dict]:
@@ -197,30 +209,41 @@ def bench_backtest(fleet: Fleet) -> list[dict]:
 
 def row(what: str, readings: int, took: Took, note: str = "") -> dict:
     rates = {"per_second": round(readings / took.seconds), "per_core_second": round(readings / took.cpu)}
-    return {"what": what, "readings": readings, "seconds": round(took.seconds, 3)} | rates | {"note": note}
+    return {"what": what, "readings": readings, "seconds": round(took.seconds, 4)} | rates | {"note": note}
+
+
+BENCHES = {"worker": bench_worker, "many": bench_many, "dispatch": bench_dispatch, "backtest": bench_backtest}
+PARTS = ["machine", *BENCHES, "latency"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("which", nargs="*", default=["machine", "worker", "many", "backtest"])
+    parser.add_argument("--rate", type=float, default=20_000, help="watched readings a second, for latency (20,000)")
+    parser.add_argument("--seconds", type=float, default=20, help="how long, for latency (20)")
+    parser.add_argument("which", nargs="*", default=PARTS, metavar="PART", help=", ".join(PARTS))
     asked = parser.parse_args()
-    databases = setup_databases(verbosity=0, interactive=False, aliases=["default"])
-    try:
-        call_command("setup_timescaledb", verbosity=0)
-        rows = run(asked.which)
-    finally:
-        teardown_databases(databases, verbosity=0)
+    if unknown := set(asked.which) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    rows = bench_machine() if "machine" in asked.which else []
+    if chosen := [name for name in BENCHES if name in asked.which]:
+        rows += in_a_database(chosen)
+    if "latency" in asked.which:
+        rows.append(rule_latency.measure(asked.rate, asked.seconds))
     tell(rows, as_json=asked.json)
 
 
-def run(which: list[str]) -> list[dict]:
-    fleet, rows = Fleet(), []
-    benches = {"worker": bench_worker, "many": bench_many, "backtest": bench_backtest}
-    for name in which:
-        judging.book().forget()
-        rows += bench_machine() if name == "machine" else benches[name](fleet)
-    return rows
+def in_a_database(chosen: list[str]) -> list[dict]:
+    databases = setup_databases(verbosity=0, interactive=False, aliases=["default"])
+    try:
+        call_command("setup_timescaledb", verbosity=0)
+        fleet, rows = Fleet(), []
+        for name in chosen:
+            judging.book().forget()
+            rows += BENCHES[name](fleet)
+        return rows
+    finally:
+        teardown_databases(databases, verbosity=0)
 
 
 def tell(rows: list[dict], *, as_json: bool) -> None:
@@ -230,7 +253,7 @@ def tell(rows: list[dict], *, as_json: bool) -> None:
     print(f"{'':<62}{'readings':>10}{'seconds':>9}{'readings/s':>12}{'per core s':>12}")
     for one in rows:
         print(
-            f"{one['what']:<62}{one['readings']:>10,}{one['seconds']:>9.3f}{one['per_second']:>12,}"
+            f"{one['what']:<62}{one['readings']:>10,}{one['seconds']:>9.4f}{one['per_second']:>12,}"
             f"{one['per_core_second']:>12,}  {one['note']}"
         )
 

@@ -40,6 +40,11 @@ class Services:
         self._call("wipe")
         self._lock.close()
 
+    def restart(self) -> None:
+        """For what PostgreSQL asks at its start only."""
+        self._call("stop")
+        self._call("start")
+
     def _call(self, command: str) -> str:
         # In a session of its own: an interrupted start or stop would leave half of it.
         done = subprocess.run(
@@ -72,14 +77,17 @@ class Database:
             cursor.execute(sql, params)
             return cursor.fetchone()[0]
 
+    def do(self, sql: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql)
+
     def count(self) -> int:
         return self.ask("SELECT count(*) FROM telemetry")
 
     def clear(self) -> None:
         """Every part begins with an empty table, and with no checkpoint of another part's rows before it."""
-        with self._connection.cursor() as cursor:
-            cursor.execute("TRUNCATE telemetry")
-            cursor.execute("CHECKPOINT")
+        self.do("TRUNCATE telemetry")
+        self.do("CHECKPOINT")
 
     def not_judged(self) -> int:
         return self.ask("SELECT count(*) FROM watched_batches WHERE error = ''")

@@ -128,6 +128,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Tasks for which a worker keeps its connection to the database.
+CELERY_DB_REUSE_MAX = 1000
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     # Sweepers: they find what a lost nudge left behind. On a healthy hub they find nothing.
@@ -140,6 +142,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-commands": {"task": "devices.expire_commands", "schedule": 10.0},
     "refresh-rollups": {"task": "telemetry.refresh_rollups", "schedule": timedelta(minutes=1)},
     "apply-retention": {"task": "telemetry.apply_retention", "schedule": timedelta(hours=1)},
+    "settle-rules": {"task": "rules.settle", "schedule": timedelta(hours=1)},
     "forget-rule-changes": {"task": "rules.forget_changes", "schedule": timedelta(hours=1)},
     "forget-catalog-changes": {"task": "devices.forget_catalog_changes", "schedule": timedelta(hours=1)},
     "forget-expired-tokens": {"task": "users.forget_expired_tokens", "schedule": timedelta(days=1)},

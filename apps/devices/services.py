@@ -1,5 +1,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -14,7 +16,7 @@ from apps.devices.models import (
     Location,
     Metric,
 )
-from apps.devices.signals import device_deleting, metrics_bound
+from apps.devices.signals import device_deleting, devices_reassigned, metrics_bound
 
 # How long caches of ingest may sleep and still learn of every change.
 CATALOG_CHANGES_KEPT = timedelta(days=1)
@@ -74,7 +76,13 @@ def update_device(*, device: Device, **changes) -> Device:
         device.save(update_fields=[*changes, "updated_at"])
         if changes_hands:
             device.keys.filter(revoked_at=None).update(revoked_at=device.updated_at)
+        if changes_hands or "device_type" in changes:
+            transaction.on_commit(partial(_tell_reassigned, [device.pk]), robust=True)
     return device
+
+
+def _tell_reassigned(device_ids: list[UUID]) -> None:
+    devices_reassigned.send(sender=Device, device_ids=device_ids)
 
 
 def delete_device(*, device: Device) -> None:

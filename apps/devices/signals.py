@@ -8,5 +8,8 @@ metrics_bound = Signal()
 # In the transaction that deletes a device, before its rows go. Arguments: device_metric_ids (list of int).
 device_deleting = Signal()
 
+# After the commit in which a device changed its type or owner. Arguments: device_ids (list of UUID).
+devices_reassigned = Signal()
+
 # In the transaction in which commands were delivered, finished or expired. Arguments: commands (list of DeviceCommand).
 commands_changed = Signal()

@@ -1,7 +1,10 @@
 """What the machine found, written down as events."""
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +13,13 @@ from psycopg2.extras import execute_values
 
 from apps.devices.models import DeviceMetric
 from apps.events import services as event_services
+from apps.events.services import Opening
 from apps.rules import escalation, retroactive
 from apps.rules.conditions import NoData, Several
 from apps.rules.machine import Change, Terms, Transition
 from apps.rules.models import Rule
 from apps.rules.retroactive import Episode
+from apps.rules.states import Key
 from apps.rules.terms import to_datetime
 
 _TOUCH = """
@@ -30,65 +35,94 @@ class Happening:
     what: Transition | Episode
     terms: Terms
 
+    @property
+    def key(self) -> Key:
+        return self.rule_id, self.series_id
+
 
 def record(happened: list[Happening], *, now: datetime) -> None:
-    """In the caller's transaction: open and resolve events, in this order."""
+    """In the caller's transaction: open and resolve events, of each rule and series in this order."""
     if not happened:
         return
-    rules = Rule.objects.in_bulk({one.rule_id for one in happened})
-    with_names = DeviceMetric.objects.select_related("device", "metric")
-    series = with_names.in_bulk({one.series_id for one in happened})
-    triggered: dict[UUID, datetime] = {}
+    writing = _Writing(happened, now)
+    for turn in _turns(happened):
+        writing.write(turn)
+    _touch(writing.triggered)
+
+
+def _turns(happened: list[Happening]) -> Iterator[list[Happening]]:
+    """What can be written together: the first happening of every rule and series, then the second, and so on."""
+    queues: dict[Key, list[Happening]] = defaultdict(list)
     for one in happened:
-        rule = rules.get(one.rule_id)
-        if rule is None or one.series_id not in series:
-            continue  # deleted a moment ago
-        if _record(one, rule, series[one.series_id], now):
-            at = to_datetime(one.what.ts)
-            triggered[rule.pk] = max(at, triggered.get(rule.pk, at))
-    _touch(triggered)
+        queues[one.key].append(one)
+    return ([one for one in turn if one is not None] for turn in zip_longest(*queues.values()))
 
 
-def _record(one: Happening, rule: Rule, series: DeviceMetric, now: datetime) -> bool:
-    """Whether an event opened."""
-    if isinstance(one.what, Episode):
-        _remember(one, rule, series, now)
-        return False
-    if one.what.change is Change.CLEARED:
-        at = to_datetime(one.what.ts)
-        event_services.resolve_cleared(rule_id=rule.pk, device_metric_id=series.pk, timestamp=at, now=now)
-        return False
-    steps = escalation.of_rule(rule.severity_after, rule.severity)
-    return event_services.open_event(**_fields(one, rule, series), severity_after=steps, now=now) is not None
+class _Writing:
+    """`triggered` is when the rules that opened something last did."""
+
+    def __init__(self, happened: list[Happening], now: datetime):
+        self._now = now
+        self._rules = Rule.objects.in_bulk({one.rule_id for one in happened})
+        with_names = DeviceMetric.objects.select_related("device", "metric")
+        self._series = with_names.in_bulk({one.series_id for one in happened})
+        self.triggered: dict[UUID, datetime] = {}
+
+    def write(self, turn: list[Happening]) -> None:
+        """At most one happening of each rule and series."""
+        there = [one for one in turn if one.rule_id in self._rules and one.series_id in self._series]
+        episodes = [one for one in there if isinstance(one.what, Episode)]
+        transitions = [one for one in there if not isinstance(one.what, Episode)]
+        self._resolve([one for one in transitions if one.what.change is Change.CLEARED])
+        self._open([one for one in transitions if one.what.change is Change.OPENED])
+        self._remember(episodes)
+
+    def _resolve(self, cleared: list[Happening]) -> None:
+        if cleared:
+            times = {one.key: to_datetime(one.what.ts) for one in cleared}
+            event_services.resolve_cleared(cleared=times, now=self._now)
+
+    def _open(self, openings: list[Happening]) -> None:
+        if not openings:
+            return
+        told = [self._opening(one) for one in openings]
+        opened = event_services.open_events(openings=told, now=self._now)
+        for one in told:
+            if one.key in opened:
+                self.triggered[one.rule_id] = max(one.timestamp, self.triggered.get(one.rule_id, one.timestamp))
+
+    def _remember(self, episodes: list[Happening]) -> None:
+        """Episodes of the past, unless an event tells of them already."""
+        if not episodes:
+            return
+        known = retroactive.known([(*one.key, one.what, one.terms.cooldown) for one in episodes])
+        new = [one for place, one in enumerate(episodes) if place not in known]
+        remembered = [(self._opening(one), to_datetime(one.what.end)) for one in new]
+        event_services.remember_events(remembered=remembered, now=self._now)
+
+    def _opening(self, one: Happening) -> Opening:
+        return _opening(one, self._rules[one.rule_id], self._series[one.series_id])
 
 
-def _remember(one: Happening, rule: Rule, series: DeviceMetric, now: datetime) -> None:
-    """An episode of the past, unless an event tells of it already."""
-    start, end = to_datetime(one.what.ts), to_datetime(one.what.end)
-    cooldown = timedelta(microseconds=one.terms.cooldown)
-    if retroactive.is_known(rule_id=rule.pk, series_id=series.pk, start=start, end=end, cooldown=cooldown):
-        return
-    event_services.remember_event(**_fields(one, rule, series), cleared=end, now=now)
-
-
-def _fields(one: Happening, rule: Rule, series: DeviceMetric) -> dict[str, Any]:
+def _opening(one: Happening, rule: Rule, series: DeviceMetric) -> Opening:
     at = to_datetime(one.what.ts)
     unit = series.unit or series.metric.unit
     says = one.terms.condition.describe(series.metric.name, unit)
-    return {
-        "rule_id": rule.pk,
-        "device_id": series.device_id,
-        "device_metric_id": series.pk,
-        "severity": rule.severity,
-        "message": f"{rule.name}: {says}, measured {one.what.measured} on {series.device.name}",
-        "timestamp": at,
-        "reading_ts": None if isinstance(one.terms.condition, (NoData, Several)) else at,
-        "actions": rule.action_config,
-        "metadata": {
+    return Opening(
+        rule_id=rule.pk,
+        device_id=series.device_id,
+        device_metric_id=series.pk,
+        severity=rule.severity,
+        message=f"{rule.name}: {says}, measured {one.what.measured} on {series.device.name}",
+        timestamp=at,
+        reading_ts=None if isinstance(one.terms.condition, (NoData, Several)) else at,
+        actions=rule.action_config,
+        metadata={
             "rule": {"name": rule.name, "condition": rule.condition},
             "reading": _reading(one, series, unit, at),
         },
-    }
+        severity_after=escalation.of_rule(rule.severity_after, rule.severity),
+    )
 
 
 def _reading(one: Happening, series: DeviceMetric, unit: str, at: datetime) -> dict[str, Any]:

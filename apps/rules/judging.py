@@ -63,13 +63,15 @@ class _Work:
     """What is to be judged, by (rule, series)."""
 
     def __init__(self, portions: list[Portion], book: Book):
-        self._portions = portions
         self.series = defaultdict(list)
         self.arrived: dict[int, int] = {}
-        for portion in portions:
+        self._portions = portions
+        self._places: dict[int, list[int]] = defaultdict(list)  # of the portions that a series is in
+        for place, portion in enumerate(portions):
             for series_id, samples in portion.samples.items():
                 self.series[series_id] += samples
                 self.arrived[series_id] = portion.arrived
+                self._places[series_id].append(place)
         self.terms: dict[Key, Terms] = {}
         self._parts: dict[Key, dict[int, str]] = defaultdict(dict)
         for series_id, entries in book.entries(list(self.series)).items():
@@ -86,7 +88,8 @@ class _Work:
         parts = self._parts.get(key)
         if parts is None:
             return self.series[key[1]]
-        return [sample for portion in self._portions for sample in merge(portion.samples, parts)]
+        places = sorted({place for series_id in parts for place in self._places[series_id]})
+        return [sample for place in places for sample in merge(self._portions[place].samples, parts)]
 
 
 def merge(samples: Samples, parts: dict[int, str]) -> Iterator[tuple[int, dict]]:

@@ -4,12 +4,19 @@ Pure and in event time: it knows samples, not clocks, so a restart, a replay or 
 the same result. Silence alone has a clock, and is told the time by its caller. All times are µs since 1970.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import batched
+from operator import lt
 from typing import Any
 
-from apps.rules.conditions import Condition, NoData, Several, Threshold, Value, Verdict
+from apps.rules.conditions import Condition, NoData, Several, Value, Verdict
 from apps.rules.schedule import Schedule
+
+# Samples that are looked at together where a condition can say at a glance that it holds for none of them.
+AT_ONCE = 64
+WORTH_A_GLANCE = 4
 
 
 class Stage(StrEnum):
@@ -75,18 +82,47 @@ def feed(state: State, terms: Terms, samples: Samples) -> tuple[list[Transition]
 
     A sample is late that is not newer than the last one judged.
     """
-    if type(terms.condition) is Threshold:
-        return _feed_threshold(state, terms, samples)
+    if not terms.condition.is_memoryless:
+        return _feed_each(state, terms, samples)
     transitions, late = [], []
-    for ts, value in samples:
+    for some in batched(samples, AT_ONCE):
+        if not _pass_over(state, terms.condition, some):
+            found, missed = _feed_each(state, terms, some)
+            transitions += found
+            late += missed
+    return transitions, late
+
+
+def _pass_over(state: State, condition: Condition, samples: Sequence) -> bool:
+    """Whether all of them came in time and change nothing, as most samples do most of the time.
+
+    False where that can't be told at a glance; then nothing was done.
+    """
+    if state.stage is not Stage.NORMAL or len(samples) < WORTH_A_GLANCE:
+        return False
+    times, values = zip(*samples, strict=True)
+    before = times[0] - 1 if state.last_ts is None else state.last_ts
+    if not condition.holds_for_none(values) or not all(map(lt, (before, *times), times)):
+        return False
+    state.last_ts, state.last_value = samples[-1]
+    return True
+
+
+def _feed_each(state: State, terms: Terms, samples: Iterable) -> tuple[list[Transition], Samples]:
+    transitions, late = [], []
+    for sample in samples:
+        ts, value = sample
         verdict = _observe(state, terms.condition, ts, value)
         if verdict is None:
-            late.append((ts, value))
+            late.append(sample)
             continue
-        state.last_ts = ts if state.last_ts is None or ts > state.last_ts else state.last_ts
+        if state.last_ts is None or ts > state.last_ts:
+            state.last_ts = ts
         if type(terms.condition) is Several:
             value = dict(state.memory["values"])
         state.last_value = value
+        if state.stage is Stage.NORMAL and verdict is not Verdict.HOLDS:
+            continue
         transition = _advance(state, terms, verdict, state.last_ts, value)
         if transition is not None:
             transitions.append(transition)
@@ -132,28 +168,6 @@ def _observe(state: State, condition: Condition, ts: int, value: Any) -> Verdict
     if state.last_ts is not None and ts <= state.last_ts and type(condition) is not Several:
         return None
     return condition.observe(state.memory, ts, value)
-
-
-def _feed_threshold(state: State, terms: Terms, samples: Samples) -> tuple[list[Transition], Samples]:
-    """The same for what most rules are, where most samples are quiet or change nothing."""
-    condition, transitions, late = terms.condition, [], []
-    observe, memory = condition.observe, state.memory
-    last_ts, last_value = state.last_ts, state.last_value
-    for sample in samples:
-        ts, value = sample
-        if last_ts is not None and ts <= last_ts:
-            late.append(sample)
-            continue
-        last_ts, last_value = ts, value
-        verdict = observe(memory, ts, value)
-        if state.stage is Stage.NORMAL and verdict is not Verdict.HOLDS:
-            continue
-        transition = _advance(state, terms, verdict, ts, value)
-        if transition is not None:
-            transitions.append(transition)
-    state.last_ts, state.last_value = last_ts, last_value
-    state.late += len(late)
-    return transitions, late
 
 
 def _advance(state: State, terms: Terms, verdict: Verdict, ts: int, value: Any) -> Transition | None:

@@ -1,14 +1,14 @@
 """Writes around rules: saving them, and keeping `is_watched` true to them."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import connection, transaction
 
 from apps.events import services as event_services
-from apps.events.models import Event
 from apps.rules.locks import own_rules
 from apps.rules.models import Rule, RuleChange, RuleMetric, RuleState
-from apps.rules.queries import CONCERNS
+from apps.rules.queries import IS_WATCHED, SUBJECT, series_asked_for
 from apps.rules.terms import other_metrics
 
 # What a change of these makes worthless: where the rule stood, and the events that it holds open.
@@ -22,34 +22,54 @@ _NEW_SERIES_OF_SEVERAL = """
     JOIN device_metrics dm ON dm.metric_id IN (r.metric_id, rm.metric_id)
     WHERE dm.id = ANY(%s)
 """
+_FORGET_STRANGERS = f"""
+    DELETE FROM rule_states s USING rules r, device_metrics dm, devices d
+    WHERE s.rule_id = r.id AND s.device_metric_id = dm.id AND dm.device_id = d.id
+      AND (%(devices)s::uuid[] IS NULL OR d.id = ANY(%(devices)s::uuid[]))
+      AND (r.metric_id = dm.metric_id AND {SUBJECT}) IS NOT TRUE
+    RETURNING s.rule_id, s.device_metric_id
+"""
 
 
-@transaction.atomic
 def save_rule(*, rule: Rule, now: datetime) -> Rule:
     """Save a new or changed rule. A rule that judges otherwise than before starts afresh."""
-    own_rules()
-    _save(rule, now)
-    refresh_watched()
+    replace_rules(delete=[], save=[rule], now=now)
     return rule
 
 
-@transaction.atomic
 def delete_rule(*, rule: Rule, now: datetime) -> None:
     """Its events stay, resolved and without their rule."""
-    own_rules()
-    _delete(rule, now)
-    refresh_watched()
+    replace_rules(delete=[rule], save=[], now=now)
 
 
 @transaction.atomic
 def replace_rules(*, delete: list[Rule], save: list[Rule], now: datetime) -> None:
-    """Many at once: what is watched is worked out once, not for each."""
+    """Many at once. Only the series that these rules judged, or will judge, are looked at."""
     own_rules()
+    rule_ids = [rule.pk for rule in (*delete, *save)]
+    asked_for = series_asked_for(rule_ids=rule_ids)
     for rule in delete:
         _delete(rule, now)
     for rule in save:
         _save(rule, now)
-    refresh_watched()
+    asked_for |= series_asked_for(rule_ids=rule_ids)
+    _update_watched("AND dm.id = ANY(%s)", [sorted(asked_for)])
+
+
+@transaction.atomic
+def settle(*, device_ids: list[UUID] | None = None, now: datetime) -> None:
+    """After devices changed their type or owner: which rules judge them now? All devices, unless some are named.
+
+    A rule that judges a series no longer forgets where it stood, and resolves what it held open.
+    """
+    own_rules()
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET_STRANGERS, {"devices": device_ids})
+        event_services.resolve_cleared(cleared=dict.fromkeys(cursor.fetchall(), now), now=now)
+    if device_ids is None:
+        _update_watched("", [])
+    else:
+        _update_watched("AND dm.device_id = ANY(%s)", [device_ids])
 
 
 def _save(rule: Rule, now: datetime) -> None:
@@ -76,18 +96,14 @@ def mark_watched(*, device_metric_ids: list[int]) -> None:
         cursor.execute(_NEW_SERIES_OF_SEVERAL, [device_metric_ids])
 
 
-def refresh_watched() -> None:
-    """For all series; only rows that change are written."""
-    _update_watched("", [])
-
-
 def _update_watched(restriction: str, params: list) -> None:
+    """Only rows that change are written."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             UPDATE device_metrics SET is_watched = truth.is_watched
             FROM (
-                SELECT dm.id, EXISTS (SELECT FROM rules r WHERE {CONCERNS}) AS is_watched
+                SELECT dm.id, {IS_WATCHED} AS is_watched
                 FROM device_metrics dm JOIN devices d ON d.id = dm.device_id
                 WHERE true {restriction}
             ) AS truth
@@ -118,5 +134,4 @@ def _judges_otherwise(before: Rule, after: Rule) -> bool:
 
 def _start_afresh(rule: Rule, now: datetime) -> None:
     RuleState.objects.filter(rule=rule).delete()
-    for event in Event.objects.open().filter(rule=rule):
-        event_services.resolve_cleared(rule_id=rule.pk, device_metric_id=event.device_metric_id, timestamp=now, now=now)
+    event_services.resolve_of_rule(rule_id=rule.pk, now=now)

@@ -29,7 +29,7 @@ COMMIT_LAG = timedelta(seconds=2)
 _UNWATCHED = f"""
     SELECT r.id, dm.id, d.id
     FROM rules r
-    JOIN devices d ON d.status = 'active' AND ({SUBJECT})
+    JOIN devices d ON d.status = 'active' AND {SUBJECT}
     JOIN device_metrics dm ON dm.device_id = d.id AND dm.metric_id = r.metric_id
     WHERE r.is_enabled AND r.condition ->> 'type' = 'no_data'
       AND NOT EXISTS (SELECT FROM rule_states s WHERE s.rule_id = r.id AND s.device_metric_id = dm.id)

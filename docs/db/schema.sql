@@ -560,7 +560,8 @@ CREATE TABLE public.rule_states (
     CONSTRAINT rule_states_late_readings_check CHECK ((late_readings >= 0)),
     CONSTRAINT rule_states_openings_check CHECK ((openings >= 0)),
     CONSTRAINT rule_states_suppressed_by_cooldown_check CHECK ((suppressed_by_cooldown >= 0))
-);
+)
+WITH (fillfactor='50');
 
 -- Name: rule_states_id_seq; Type: SEQUENCE; Schema: public
 

@@ -21,21 +21,22 @@ def open_event(device):
     """Opens an event of one rule and one series, as often as it is called."""
     rule = RuleFactory(device=device)
     series = DeviceMetricFactory(device=device, metric=rule.metric)
-    of_series = {"rule_id": rule.pk, "device_id": device.pk, "device_metric_id": series.pk}
+    fields = {
+        **{"rule_id": rule.pk, "device_id": device.pk, "device_metric_id": series.pk},
+        "severity": "critical",
+        "message": "Hot bearing: temperature > 80 °C, measured 85.5",
+        "timestamp": READ_AT,
+        "reading_ts": READ_AT,
+        "actions": [NOTIFY],
+        "metadata": {"rule": {"name": rule.name}},
+    }
 
-    def call(**changes):
-        fields = of_series | {
-            "severity": "critical",
-            "message": "Hot bearing: temperature > 80 °C, measured 85.5",
-            "timestamp": READ_AT,
-            "reading_ts": READ_AT,
-            "actions": [NOTIFY],
-            "metadata": {"rule": {"name": rule.name}},
-            "now": NOW,
-        }
-        return services.open_event(**fields | changes)
+    def call():
+        opened = services.open_events(openings=[call.opening()], now=NOW)
+        return Event.objects.open().get(rule=rule) if opened else None
 
     call.rule, call.series = rule, series
+    call.opening = lambda **changes: services.Opening(**fields | changes)
     return call
 
 
@@ -69,6 +70,15 @@ def test_acknowledged_event_is_still_open(open_event, alex):
     services.acknowledge(event=open_event(), user=alex, now=NOW)
 
     assert open_event() is None
+
+
+def test_of_many_at_once_those_open_when_none_is_open(open_event):
+    open_event()
+    other = DeviceMetricFactory(device=open_event.series.device)
+    first, second = (open_event.opening(device_metric_id=one.pk) for one in (open_event.series, other))
+
+    assert services.open_events(openings=[first, second], now=NOW) == {(open_event.rule.pk, other.pk)}
+    assert Event.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -110,21 +120,22 @@ def test_cleared_condition_resolves_the_open_event(open_event):
     event = open_event()
     cleared_at = READ_AT + timedelta(minutes=3)
 
-    resolved = services.resolve_cleared(
-        rule_id=open_event.rule.pk, device_metric_id=open_event.series.pk, timestamp=cleared_at, now=NOW
-    )
+    services.resolve_cleared(cleared={(open_event.rule.pk, open_event.series.pk): cleared_at}, now=NOW)
 
     event.refresh_from_db()
-    assert resolved == event
     assert (event.status, event.resolved_at, event.resolved_by) == ("resolved", NOW, None)
-    assert event.metadata["cleared"] == cleared_at.isoformat()
-    assert event.metadata["rule"] == {"name": "Hot bearing"}
+    assert event.metadata == {"rule": {"name": "Hot bearing"}, "cleared": cleared_at.isoformat()}
 
 
-def test_cleared_condition_without_an_open_event_does_nothing(open_event):
-    series = {"rule_id": open_event.rule.pk, "device_metric_id": open_event.series.pk}
+def test_cleared_condition_leaves_what_a_person_resolved(open_event, alex):
+    event = services.resolve(event=open_event(), user=alex, now=NOW)
+    later = NOW + timedelta(minutes=1)
 
-    assert services.resolve_cleared(**series, timestamp=READ_AT, now=NOW) is None
+    services.resolve_cleared(cleared={(open_event.rule.pk, open_event.series.pk): later}, now=later)
+
+    event.refresh_from_db()
+    assert (event.resolved_at, event.resolved_by) == (NOW, alex)
+    assert "cleared" not in event.metadata
 
 
 def test_first_to_acknowledge_stays_named(alex, admin, device):

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from apps.devices.tests.factories import DeviceMetricFactory
 from apps.events import services, severity
 from apps.events.models import Event
 from apps.events.tasks import raise_severities
 from apps.events.tests.concurrency import at_once
-from apps.events.tests.factories import EventFactory
+from apps.events.tests.factories import EventFactory, RuleFactory
 
 TEN = datetime(2026, 11, 20, 10, tzinfo=UTC)
 STEPS = [{"after": 600, "severity": "warning"}, {"after": 3600, "severity": "critical"}]
@@ -85,19 +86,22 @@ def test_sweep_that_finds_nothing_takes_one_query(db, django_assert_num_queries)
 
 
 def test_opened_event_keeps_its_steps(device):
-    event = EventFactory(device=device)
-    fields = {"device_id": device.pk, "device_metric_id": event.device_metric_id, "message": "m", "reading_ts": TEN}
-    opened = services.open_event(
-        **fields,
-        rule_id=None,
+    rule = RuleFactory(device=device)
+    opening = services.Opening(
+        rule_id=rule.pk,
+        device_id=device.pk,
+        device_metric_id=DeviceMetricFactory(device=device, metric=rule.metric).pk,
         severity="warning",
+        message="m",
         timestamp=TEN,
+        reading_ts=TEN,
         actions=[],
         metadata={},
         severity_after=STEPS,
-        now=TEN,
     )
+    services.open_events(openings=[opening], now=TEN)
 
+    opened = Event.objects.get()
     assert opened.metadata == {"severity_after": STEPS}
     assert opened.severity_rises_at == TEN + timedelta(hours=1)
 

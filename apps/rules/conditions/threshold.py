@@ -4,11 +4,15 @@
 {"type": "range", "mode": "outside", "low": 2, "high": 8, "clear_margin": 0.5}
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from apps.rules.conditions import document as read
 from apps.rules.conditions.document import OPERATORS, SYMBOLS, ConditionError, Value, Verdict, show
+
+# The value that decides for all of them.
+EXTREMES = {"gt": max, "gte": max, "lt": min, "lte": min}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,15 @@ class Threshold:
         if self.clear_threshold is not None and holds(value, self.clear_threshold):
             return Verdict.BETWEEN
         return Verdict.CLEAR
+
+    def holds_for_none(self, values: Sequence[Value]) -> bool:
+        """What `observe` would say of each, at a glance; False where it would have to be asked."""
+        if type(self.threshold) is not float or self.operator not in EXTREMES:
+            return False
+        try:
+            return not OPERATORS[self.operator](EXTREMES[self.operator](values), self.threshold)
+        except TypeError:  # texts among them
+            return False
 
     def describe(self, metric: str, unit: str = "") -> str:
         return f"{metric} {SYMBOLS[self.operator]} {show(self.threshold)} {unit}".strip()
@@ -100,6 +113,13 @@ class Range:
         if (self.low - margin <= value <= self.high + margin) is self.inside:
             return Verdict.BETWEEN
         return Verdict.CLEAR
+
+    def holds_for_none(self, values: Sequence[Value]) -> bool:
+        """The same as for a threshold."""
+        try:
+            return not self.inside and self.low <= min(values) and max(values) <= self.high
+        except TypeError:
+            return False
 
     def describe(self, metric: str, unit: str = "") -> str:
         where = "within" if self.inside else "outside"

@@ -3,10 +3,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
-from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory
+from apps.devices import services as device_services
+from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, DeviceTypeFactory
 from apps.events.models import Event
-from apps.rules import locks, services, silence
+from apps.rules import evaluation, locks, services, silence
 from apps.rules.evaluation import evaluate_pending
 from apps.rules.models import RuleState
 from apps.rules.tests.factories import RuleFactory
@@ -76,6 +78,22 @@ class TestEvents:
 
         assert Event.objects.count() == 1
 
+    def test_events_of_many_series_at_once_take_no_more_statements_than_one(self, rule, device):
+        rule.device, rule.device_type = None, device.device_type
+        rule.save()
+        flapping = ((0, 85.0), (1, 70.0), (2, 85.0), (3, 70.0), (4, 85.0))
+        statements = []
+        for count in (1, 20):
+            for _ in range(count):
+                one = DeviceFactory(device_type=device.device_type, owner=rule.owner)
+                readings_come_in(DeviceMetricFactory(device=one, metric=rule.metric), *flapping)
+            with CaptureQueriesContext(connection) as queries:
+                evaluate_pending(now=NOW)
+            statements.append(len(queries))
+
+        assert statements[0] == statements[1]
+        assert (Event.objects.count(), Event.objects.open().count()) == (63, 21)
+
     def test_rule_remembers_when_it_was_last_triggered(self, rule, series):
         readings_come_in(series, (1, 85.0))
         evaluate_pending(now=NOW)
@@ -104,6 +122,26 @@ class TestEvents:
 
         assert not Event.objects.exists()
 
+    def test_pass_takes_all_shards_that_wait(self, series):
+        statements = []
+        for start, shards in ((0, [2]), (1, [3]), (2, range(16))):
+            for minute, shard in enumerate(shards, start):
+                readings_come_in(series, (minute, 70.0), shard=shard)
+            with CaptureQueriesContext(connection) as queries:
+                assert evaluate_pending(now=NOW) == len(shards)
+            statements.append(len(queries))
+
+        assert statements[1] == statements[2]  # the first also learns which rules there are
+
+    def test_worker_leaves_shards_to_others_where_much_waits(self, series, monkeypatch):
+        monkeypatch.setattr(evaluation, "BYTES_AT_ONCE", 100)
+        for shard in range(16):
+            readings_come_in(series, (shard, 85.0), shard=shard)
+
+        assert evaluation.evaluate_once(now=NOW) <= evaluation.SHARE
+        evaluate_pending(now=NOW)
+        assert not WatchedBatch.objects.exists()
+
     def test_batch_that_cannot_be_judged_is_set_aside_and_the_others_pass(self, series):
         WatchedBatch.objects.create(shard=3, payload=b"\xc1 no MessagePack")
         readings_come_in(series, (0, 85.0))
@@ -114,17 +152,77 @@ class TestEvents:
 
 
 @pytest.mark.django_db
-class TestSavingRules:
+class TestWatching:
+    @staticmethod
+    def is_watched(series):
+        series.refresh_from_db()
+        return series.is_watched
+
     def test_series_are_watched_while_a_rule_judges_them(self, rule, series):
         services.save_rule(rule=rule, now=NOW)
-        series.refresh_from_db()
-        assert series.is_watched
+        assert self.is_watched(series)
 
         rule.is_enabled = False
         services.save_rule(rule=rule, now=NOW)
-        series.refresh_from_db()
-        assert not series.is_watched
+        assert not self.is_watched(series)
 
+    def test_rule_for_another_device_watches_that_one_instead(self, rule, series, alex):
+        services.save_rule(rule=rule, now=NOW)
+        rule.device = DeviceFactory(owner=alex)
+        other = DeviceMetricFactory(device=rule.device, metric=rule.metric)
+        services.save_rule(rule=rule, now=NOW)
+
+        assert (self.is_watched(series), self.is_watched(other)) == (False, True)
+
+    def test_series_that_another_rule_asks_for_stays_watched(self, rule, series):
+        for one in (rule, other := RuleFactory(device=rule.device, metric=rule.metric)):
+            services.save_rule(rule=one, now=NOW)
+        services.delete_rule(rule=other, now=NOW)
+
+        assert self.is_watched(series)
+
+    def test_rule_of_a_type_watches_its_owners_devices_only(self, rule, series, alex, jordan):
+        rule.device, rule.device_type = None, series.device.device_type
+        mine, theirs = (
+            DeviceMetricFactory(metric=rule.metric, device=DeviceFactory(owner=owner, device_type=rule.device_type))
+            for owner in (alex, jordan)
+        )
+        services.save_rule(rule=rule, now=NOW)
+
+        assert [self.is_watched(one) for one in (series, mine, theirs)] == [True, True, False]
+
+    def test_saving_a_rule_looks_at_no_other_series(self, rule, series):
+        other = DeviceMetricFactory(is_watched=True)
+        services.save_rule(rule=rule, now=NOW)
+
+        assert self.is_watched(other)
+        services.settle(now=NOW)
+        assert not self.is_watched(other)
+
+    def test_device_that_changes_its_type_is_let_go(self, rule, series, django_capture_on_commit_callbacks):
+        rule.device, rule.device_type = None, series.device.device_type
+        services.save_rule(rule=rule, now=NOW)
+        readings_come_in(series, (0, 85.0))
+        evaluate_pending(now=NOW)
+        with django_capture_on_commit_callbacks(execute=True):
+            device_services.update_device(device=series.device, device_type=DeviceTypeFactory(name="Lathe"))
+
+        assert not self.is_watched(series)
+        assert Event.objects.get().status == Event.Status.RESOLVED
+        assert not RuleState.objects.exists()
+
+    def test_device_that_comes_to_a_type_is_watched(self, rule, series, django_capture_on_commit_callbacks):
+        rule.device, rule.device_type = None, DeviceTypeFactory(name="Lathe")
+        services.save_rule(rule=rule, now=NOW)
+        assert not self.is_watched(series)
+        with django_capture_on_commit_callbacks(execute=True):
+            device_services.update_device(device=series.device, device_type=rule.device_type)
+
+        assert self.is_watched(series)
+
+
+@pytest.mark.django_db
+class TestSavingRules:
     def test_changed_condition_starts_afresh_and_resolves_what_was_open(self, rule, series):
         readings_come_in(series, (0, 85.0))
         evaluate_pending(now=NOW)

@@ -46,7 +46,7 @@ class TestSeveralMetrics:
         judges(rule, condition={"type": "all", "conditions": [HOT | {"metric": "temperature"}, still]})
 
     def test_every_series_it_asks_for_is_watched(self, series, fan, rule):
-        services.refresh_watched()
+        services.settle(now=NOW)
         for one in (series, fan):
             one.refresh_from_db()
             assert one.is_watched
@@ -189,10 +189,34 @@ class TestLateReadings:
 
         assert Event.objects.count() == 10
 
-    def test_rule_with_a_duration_does_not_guess(self, rule, series):
+    def test_late_readings_that_last_for_the_duration_are_an_episode(self, rule, series):
         judges(rule, condition=HOT | {"for": "5m"})
-        self.judged(series, (10, 70.0))
-        self.judged(series, (5, 85.0))
+        self.judged(series, (20, 70.0))
+        self.judged(series, (5, 85.0), (7, 85.0), (10, 85.0), (12, 85.0), (13, 70.0))
+
+        event = Event.objects.get()
+        assert event.timestamp == NOW + timedelta(minutes=10)
+        assert event.metadata["cleared"] == (NOW + timedelta(minutes=12)).isoformat()
+
+    def test_late_readings_shorter_than_the_duration_are_none(self, rule, series):
+        judges(rule, condition=HOT | {"for": "5m"})
+        self.judged(series, (20, 70.0))
+        self.judged(series, (5, 85.0), (9, 85.0))
+
+        assert not Event.objects.exists()
+
+    def test_reading_judged_in_time_breaks_the_duration(self, rule, series):
+        judges(rule, condition=HOT | {"for": "5m"})
+        readings_are_stored(series, (5, 85.0), (7, 70.0), (10, 85.0))
+        self.judged(series, (7, 70.0), (20, 70.0))
+        self.judged(series, (5, 85.0), (10, 85.0))
+
+        assert not Event.objects.exists()
+
+    def test_condition_with_a_memory_does_not_guess(self, rule, series):
+        judges(rule, condition={"type": "rate_of_change", "operator": "gt", "threshold": 1})
+        self.judged(series, (20, 70.0))
+        self.judged(series, (5, 85.0), (6, 185.0))
 
         assert not Event.objects.exists()
 

@@ -3,9 +3,11 @@ import json
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apps.rules import schedule, states
-from apps.rules.conditions import parse
+from apps.rules.conditions import OPERATORS, parse
 from apps.rules.machine import Change, Holdup, Stage, State, Terms, feed, hear, next_tick, tick
 
 SECOND = 1_000_000
@@ -171,6 +173,43 @@ def test_batches_split_anywhere_and_restarts_between_give_the_same(condition, se
     assert (transitions, late) == expected
     assert parts == whole
     assert len(transitions) > 2
+
+
+QUIET_OR_NOT = [
+    *({"type": "threshold", "operator": operator, "threshold": 80.0} for operator in OPERATORS),
+    {"type": "threshold", "operator": "lt", "threshold": 60.0, "clear_threshold": 62.0, "for": "2s"},
+    {"type": "threshold", "operator": "eq", "threshold": True},
+    {"type": "threshold", "operator": "neq", "threshold": "ok"},
+    {"type": "range", "low": 60, "high": 80, "clear_margin": 1},
+    {"type": "range", "mode": "inside", "low": 79, "high": 81},
+]
+# Mostly in order and quiet, so that there is something to pass over.
+STEPS = st.sampled_from([SECOND] * 8 + [0, -SECOND])
+VALUES = st.one_of(
+    st.just(70.0),
+    st.just(70.0),
+    st.sampled_from([59.5, 60.0, 61.0, 80.0, 80.5, True, False, "ok", "70"]),
+    st.floats(50, 90),
+)
+
+
+@given(
+    condition=st.sampled_from(QUIET_OR_NOT),
+    cooldown=st.sampled_from([0, 5 * SECOND]),
+    runs=st.lists(st.tuples(STEPS, VALUES, st.integers(1, 80)), min_size=1, max_size=12),
+)
+def test_what_is_passed_over_at_a_glance_is_what_one_by_one_would_have_changed_nothing(condition, cooldown, runs):
+    on, by_run, by_one, ts = terms(condition, cooldown), State(), State(), 0
+    for step, value, length in runs:
+        samples = [(ts + step * place, value) for place in range(1, length + 1)]
+        ts = samples[-1][0]
+        expected = [feed(by_one, on, [sample]) for sample in samples]
+
+        transitions, late = feed(by_run, on, samples)
+
+        assert transitions == [transition for found, _ in expected for transition in found]
+        assert late == [sample for _, missed in expected for sample in missed]
+        assert by_run == by_one
 
 
 def test_batches_of_several_metrics_split_anywhere_give_the_same():
