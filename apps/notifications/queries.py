@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -178,6 +179,7 @@ def _in_brief(delivery: NotificationDelivery, event: Event) -> dict[str, Any]:
     }
 
 
+@cache
 def hub_id() -> str:
     """Tells the messages of this hub from those of another, such as a copy made for tests."""
     return salted_hmac("apps.notifications.hub_id", "", algorithm="sha256").hexdigest()[:16]

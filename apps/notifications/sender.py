@@ -15,7 +15,7 @@ from apps.notifications.lanes import Lanes
 # Outlives a sweep: a receiver that hung a moment ago is not believed to have recovered since.
 LANES = Lanes()
 LOOK_SECONDS = 0.5  # for new work, while slow sends are under way
-CLAIMED_AT_ONCE = 48  # more would be read for lanes that have no room for them
+CLAIMED_AT_ONCE = 64  # more would be read for lanes that have no room for them
 GATHER_SECONDS = 0.04  # one transaction for what ends within it is what makes hundreds a second
 
 
@@ -66,6 +66,7 @@ class Sender:
         """At the end nothing is under way; after an error the claims lapse, and others take over."""
         for lane in self._under_way.values():
             self._lanes.leave(lane, reached=True)
+        self._lanes.forget_idle()
         self._under_way.clear()
         for pool in self._threads.values():
             pool.shutdown(wait=False, cancel_futures=True)
