@@ -136,6 +136,8 @@ def message_of(delivery: NotificationDelivery, event: Event) -> Message:
     payload = {"delivery": delivery.pk, **context_of(event), **texts}
     if delivery.kind != NotificationDelivery.Kind.OPENED:
         payload["kind"] = delivery.kind
+    if delivery.gateway_id:
+        payload["gateway"] = {"id": str(delivery.gateway_id)}
     if delivery.is_grouped:
         payload["events"] = [_in_brief(member, member.event) for member in _with_members(delivery)]
     return Message(
@@ -160,6 +162,11 @@ def entry_of(delivery: NotificationDelivery, event: Event) -> dict:
     template = delivery.template
     shared = [*template.recipients, *template.escalation_recipients] if template else []
     return recipients.entry_for(delivery.recipient_type, delivery.recipient_address, [*(own or []), *shared])
+
+
+def zone_of(entry: dict, template: NotificationTemplate | None) -> str:
+    """The time zone of a recipient, as it is written there; else the template's."""
+    return entry.get("timezone") or (template.timezone if template else "") or "UTC"
 
 
 def _with_members(delivery: NotificationDelivery) -> list[NotificationDelivery]:

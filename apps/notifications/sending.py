@@ -14,8 +14,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.events.models import Event
-from apps.notifications import calm, channels, queries, results
-from apps.notifications.calm import grouping
+from apps.notifications import channels, queries, results
+from apps.notifications.calm import Calm
 from apps.notifications.channels import DeliveryFailed, Message
 from apps.notifications.models import NotificationAttempt, NotificationDelivery, NotificationTemplate
 
@@ -28,7 +28,7 @@ JITTER = 0.2  # of the delay; what failed together need not come back together
 BEGIN_ATTEMPTS = """
     WITH claimed AS (
         UPDATE notification_deliveries
-        SET claimed_at = %(now)s, last_attempt_at = %(now)s, attempt_count = attempt_count + 1
+        SET claimed_at = %(now)s, last_attempt_at = %(now)s, attempt_count = attempt_count + 1, suppressed_by = ''
         WHERE id = ANY(%(ids)s::bigint[])
     ), lost AS (
         UPDATE notification_attempts SET outcome = 'lost'
@@ -103,7 +103,7 @@ def claim(
     if not found:
         return []
     events = queries.events_of(found)
-    mine = _entering(calm.to_tell(found, events, now=now), enter)
+    mine = _entering(Calm(events, now=now), found, enter)
     attempt_ids = _begin_attempts(mine, now)
     return [_claimed(row, events.get(row.event_id), attempt_ids[row.pk]) for row in mine]
 
@@ -119,12 +119,14 @@ def _begin_attempts(deliveries: list[NotificationDelivery], now: datetime) -> di
     return begun
 
 
-def _entering(rows: list[NotificationDelivery], enter: Callable[[str], bool]) -> list[NotificationDelivery]:
-    """Those for which there is room, each with what goes along in the same message."""
+def _entering(
+    calm: Calm, found: list[NotificationDelivery], enter: Callable[[str], bool]
+) -> list[NotificationDelivery]:
+    """Those that may go out and for which there is room, each with what goes along in the same message."""
     mine, along = [], set()
-    for row in rows:
+    for row in calm.to_tell(found):
         if row.pk not in along and enter(row.lane):
-            along |= grouping.gather(row)
+            along |= calm.gather(row)
             mine.append(row)
     return mine
 

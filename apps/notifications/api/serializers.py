@@ -70,6 +70,7 @@ class DeliverySerializer(serializers.ModelSerializer):
             "kind",
             "sequence",
             "leader",
+            "gateway",
             "recipient_type",
             "recipient_address",
             "recipient_name",
