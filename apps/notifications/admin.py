@@ -7,6 +7,7 @@ from unfold.decorators import action, display
 from apps.events.masking import masked
 from apps.notifications import hours, recipients, rendering, services
 from apps.notifications.models import NotificationAttempt, NotificationDelivery, NotificationTemplate, Silence
+from apps.users import zones
 
 STATUS_COLOURS = {"pending": "info", "sent": "success", "failed": "danger", "suppressed": "warning"}
 
@@ -46,7 +47,7 @@ class TemplateForm(forms.ModelForm):
         return _normalised(self.cleaned_data["escalation_recipients"] or [], self.stored_escalation)
 
     def clean_timezone(self):
-        return _accepted(hours.check_zone, self.cleaned_data["timezone"] or "UTC")
+        return _accepted(zones.check_zone, self.cleaned_data["timezone"] or "UTC")
 
     def clean_quiet_hours(self):
         return _accepted(hours.parse, self.cleaned_data["quiet_hours"])

@@ -24,7 +24,7 @@ def create(
     """In the caller's transaction. What is in the queue already is not written twice."""
     keys = [_group_key(template, kind, recipient) for recipient in to]
     plans = grouping.plan(keys=keys, now=now)
-    zones = [queries.zone_of(recipient, template) for recipient in to]
+    zones = queries.zones_of(to, template)
     texts = {zone: _render(event, template, kind, zone) for zone in set(zones)}
     rows = [
         NotificationDelivery(

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 from django.utils.dateparse import parse_datetime
 
@@ -164,9 +165,19 @@ def entry_of(delivery: NotificationDelivery, event: Event) -> dict:
     return recipients.entry_for(delivery.recipient_type, delivery.recipient_address, [*(own or []), *shared])
 
 
-def zone_of(entry: dict, template: NotificationTemplate | None) -> str:
-    """The time zone of a recipient, as it is written there; else the template's."""
-    return entry.get("timezone") or (template.timezone if template else "") or "UTC"
+def zones_of(to: list[dict], template: NotificationTemplate | None) -> list[str]:
+    """The time zone of each recipient: as it is written there; else that of the person whose email address it is; else
+    the template's.
+    """
+    addresses = {_email(recipient) for recipient in to if not recipient.get("timezone")} - {""}
+    people = User.objects.annotate(address=Lower("email")).filter(address__in=addresses).exclude(timezone="")
+    own = dict(people.values_list("address", "timezone")) if addresses else {}
+    usual = (template.timezone if template else "") or "UTC"
+    return [recipient.get("timezone") or own.get(_email(recipient)) or usual for recipient in to]
+
+
+def _email(recipient: dict) -> str:
+    return recipient["address"].lower() if recipient.get("type") == "email" else ""
 
 
 def _with_members(delivery: NotificationDelivery) -> list[NotificationDelivery]:

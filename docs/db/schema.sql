@@ -755,6 +755,7 @@ CREATE TABLE public.users (
     readings_per_minute integer,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    timezone character varying(64) NOT NULL,
     CONSTRAINT ck_users_role CHECK (((role)::text = ANY ((ARRAY['admin'::character varying, 'client'::character varying])::text[]))),
     CONSTRAINT users_messages_per_minute_check CHECK ((messages_per_minute >= 0)),
     CONSTRAINT users_readings_per_minute_check CHECK ((readings_per_minute >= 0))

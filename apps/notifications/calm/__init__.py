@@ -98,9 +98,11 @@ class Calm:
 
     def _quiet_hours(self, delivery: NotificationDelivery) -> str:
         """The recipient's own, else the template's."""
-        entry, template = self._entry(delivery), delivery.template
+        template = delivery.template
+        text = self._entry(delivery).get("quiet_hours") or (template.quiet_hours if template else "")
+        if not text:
+            return ""
         zone = self._zone(delivery)
-        text = entry.get("quiet_hours") or (template.quiet_hours if template else "")
         try:
             return f"Quiet hours {text} ({zone})" if hours.are_quiet(text, zone, self._now) else ""
         except (ValueError, KeyError):  # hours that nobody can read keep nothing back
@@ -110,7 +112,8 @@ class Calm:
         return queries.entry_of(delivery, self._events[delivery.event_id])
 
     def _zone(self, delivery: NotificationDelivery) -> str:
-        return queries.zone_of(self._entry(delivery), delivery.template)
+        address = {"type": delivery.recipient_type, "address": delivery.recipient_address}
+        return queries.zones_of([self._entry(delivery) | address], delivery.template)[0]
 
 
 def _suppress(quiet: dict[NotificationDelivery, str], now: datetime) -> None:

@@ -179,6 +179,19 @@ def test_quiet_hours_of_one_recipient_are_no_others(happen, template, hook):
     assert [request.path for request in hook.requests] == ["/hook/day"]
 
 
+def test_quiet_hours_are_those_of_the_place_where_the_person_lives(happen, template, alex, mail):
+    alex.timezone = "Asia/Tokyo"
+    alex.save()
+    template.quiet_hours = "18:00-20:00"
+    template.recipients = [{"type": "email", "address": alex.email}]
+    template.save()
+
+    event = happen()
+
+    assert send_due() == 0
+    assert delivery_of(event).suppressed_by == "Quiet hours 18:00-20:00 (Asia/Tokyo)"
+
+
 # ---- reminders, escalation, recovery
 
 
