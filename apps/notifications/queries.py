@@ -91,7 +91,7 @@ def context_of(event: Event, zone: str = "UTC") -> dict[str, dict[str, Any]]:
             "status": event.status,
             "message": event.message,
             "timestamp": event.timestamp.astimezone(ZoneInfo(zone)).isoformat(),
-            "url": f"{settings.PUBLIC_URL}/api/v1/events/{event.pk}/",
+            "url": f"{settings.PUBLIC_URL}/events/{event.pk}/",
         },
         "rule": {
             "id": str(rule.pk) if rule else None,
@@ -105,7 +105,7 @@ def context_of(event: Event, zone: str = "UTC") -> dict[str, dict[str, Any]]:
             "type": device.device_type.name,
             "location": device.location.name if device.location else "",
         },
-        "reading": _in_zone(_reading(event), zone),
+        "reading": _in_zone(reading_of(event), zone),
     }
 
 
@@ -114,7 +114,7 @@ def _in_zone(reading: dict, zone: str) -> dict:
     return reading | ({"timestamp": moment.astimezone(ZoneInfo(zone)).isoformat()} if moment else {})
 
 
-def _reading(event: Event) -> dict[str, Any]:
+def reading_of(event: Event) -> dict[str, Any]:
     """As the rule noted it when it decided; else as it is stored."""
     blank = {"metric": "", "value": None, "unit": "", "timestamp": None}
     if noted := event.metadata.get("reading"):
