@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = BASE_DIR / ".local"
@@ -131,6 +132,10 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TIMEZONE = "UTC"
+# A worker takes from both unless it is told otherwise. Where sending has a worker of its own, a receiver that is slow
+# keeps nobody from judging.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "sending")]
+CELERY_TASK_ROUTES = {"notifications.send_due": {"queue": "sending"}}
 CELERY_BEAT_SCHEDULE = {
     # Sweepers: they find what a lost nudge left behind. On a healthy hub they find nothing.
     "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},

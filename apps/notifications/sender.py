@@ -3,6 +3,7 @@
 The database is used by the calling thread alone; the threads hold nothing but messages.
 """
 
+import math
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -25,12 +26,17 @@ class Sender:
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._under_way: dict[Future, str] = {}
 
-    def run(self, *, seconds: float) -> int:
-        """Send what is due until nothing is left or the time is over. How many attempts were made."""
+    def run(self, *, seconds: float, grace: float = math.inf) -> int:
+        """Send what is due until nothing is left or the time is over. How many attempts were made.
+
+        What does not come to an end within `grace` after that is left to itself: its claim lapses.
+        """
         until, attempts = time.monotonic() + seconds, 0
         try:
             while self._claim(may_take_more=time.monotonic() < until) or self._under_way:
                 attempts += self._settle()
+                if time.monotonic() > until + grace:
+                    break
             return attempts
         finally:
             self._abandon()
@@ -63,7 +69,7 @@ class Sender:
         return len(results)
 
     def _abandon(self) -> None:
-        """At the end nothing is under way; after an error the claims lapse, and others take over."""
+        """At the end nothing is under way; otherwise the claims lapse, and others take over."""
         for lane in self._under_way.values():
             self._lanes.leave(lane, reached=True)
         self._lanes.forget_idle()
