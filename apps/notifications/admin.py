@@ -15,23 +15,7 @@ STATUS_COLOURS = {"pending": "info", "sent": "success", "failed": "danger", "sup
 class TemplateForm(forms.ModelForm):
     class Meta:
         model = NotificationTemplate
-        fields = [
-            "name",
-            "owner",
-            "subject_template",
-            "message_template",
-            "recipients",
-            "priority",
-            "retry_count",
-            "retry_delay_minutes",
-            "is_active",
-            "timezone",
-            "quiet_hours",
-            "repeat_minutes",
-            "escalate_after_minutes",
-            "escalation_recipients",
-            "tell_recovery",
-        ]
+        fields = NotificationTemplate.WRITTEN
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

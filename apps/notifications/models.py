@@ -19,6 +19,24 @@ class TemplateQuerySet(models.QuerySet):
 class NotificationTemplate(models.Model):
     """What is told, to whom, and how hard to try. Without an owner it is shared: everyone may use it."""
 
+    WRITTEN = [  # by people, over the API and in the admin
+        "name",
+        "owner",
+        "subject_template",
+        "message_template",
+        "recipients",
+        "priority",
+        "retry_count",
+        "retry_delay_minutes",
+        "is_active",
+        "timezone",
+        "quiet_hours",
+        "repeat_minutes",
+        "escalate_after_minutes",
+        "escalation_recipients",
+        "tell_recovery",
+    ]
+
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=100)
     owner = models.ForeignKey(
