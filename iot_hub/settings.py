@@ -181,6 +181,7 @@ UNFOLD = {
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "iot_hub.admin_home.first_page",
     "SIDEBAR": {"show_search": True, "navigation": "iot_hub.admin_site.navigation"},
 }
 
