@@ -31,20 +31,38 @@ def settled() -> bool:
     return len(statuses) == 2 * EVENTS and set(statuses) == {"sent"}
 
 
+def failed_with(text: str, kind: str) -> bool:
+    attempts = NotificationAttempt.objects.filter(delivery__recipient_type=kind, outcome="failed")
+    return attempts.filter(error__icontains=text).exists()
+
+
 def test_killed_senders_and_failing_peers_delay_and_lose_nothing(start_hub, telling, events, mail, hook):
-    hook.statuses = iter([503] * 3)
-    hook.delay = 0.3
+    hook.delay = mail.delay = 0.9
     hub = start_hub(JUDGE, "sender", "beat", **telling)
-    wait_for(lambda: len(hook.requests) > 3, seconds=30)
+    wait_for(lambda: hook.requests and mail.messages, seconds=30)
     hub.kill("sender")
 
-    hook.resets = True
+    # They fail, …
+    hook.delay = mail.delay = 0
+    hook.status, mail.replies["crew@example.com"] = 503, "451 later"
     hub.start("sender")
-    seen = len(hook.requests)
-    wait_for(lambda: len(hook.requests) > seen, seconds=60)
+    wait_for(lambda: failed_with("503", "webhook") and failed_with("451", "email"), seconds=30)
     hub.kill("sender")
 
-    hook.resets, hook.delay = False, 0
+    # … reset connections …
+    hook.status, hook.resets, mail.resets = 204, True, True
+    mail.replies.clear()
+    hub.start("sender")
+    wait_for(lambda: failed_with("ConnectionError", "webhook") and failed_with("closed", "email"), seconds=60)
+    hub.kill("sender")
+
+    # … and hang for longer than anybody waits.
+    hook.resets, mail.resets, hook.delay, mail.delay = False, False, 2, 2
+    hub.start("sender")
+    wait_for(lambda: failed_with("ReadTimeout", "webhook") and failed_with("timed out", "email"), seconds=60)
+    hub.kill("sender")
+
+    hook.delay, mail.delay = 0, 0
     hub.start("sender")
     wait_for(settled, seconds=120)
 
