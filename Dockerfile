@@ -1,4 +1,4 @@
-# One image for web, worker, beat and manage.py; entrypoint.sh chooses.
+# One image for web, worker, sender, beat and manage.py; entrypoint.sh chooses.
 FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -22,7 +22,7 @@ USER iot_hub
 ENV HOST=0.0.0.0 PORT=8000
 EXPOSE 8000
 
-# For web; docker-compose.yml has others for worker and beat. The first start migrates and seeds.
+# For web; docker-compose.yml has others for worker, sender and beat. The first start migrates and seeds.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/healthz', timeout=4)"]
 

@@ -13,7 +13,8 @@ usage() {
   cat <<EOF
 entrypoint.sh prepare   wait for database and Redis, migrate, set up TimescaleDB, seed demo data, collect static files
 entrypoint.sh web       the web server (after prepare, unless PREPARE_ON_START=false)
-entrypoint.sh worker    the Celery worker
+entrypoint.sh worker    a Celery worker for everything; with --exclude-queues sending, beside a sender
+entrypoint.sh sender    a Celery worker that sends messages and does nothing else
 entrypoint.sh beat      the Celery scheduler
 entrypoint.sh COMMAND   anything else, in the same environment
 EOF
@@ -139,11 +140,19 @@ web() {
 }
 
 worker() {
+  celery_worker --concurrency "$(own_setting WORKER_CONCURRENCY 2)" "$@"
+}
+
+# Sending waits for others most of the time: one process, whose threads do the waiting.
+sender() {
+  celery_worker --queues sending --pool threads --concurrency 1 --hostname sender@%h
+}
+
+celery_worker() {
   # Celery's page of warning about root says nothing new to who runs the hub as root on a private broker.
   export PYTHONWARNINGS=${PYTHONWARNINGS:+$PYTHONWARNINGS,}ignore:::celery.platforms
   # Nothing asks workers about each other, and leaving that out saves a second at the start.
-  exec celery --quiet -A iot_hub worker --loglevel "$(own_setting WORKER_LOG_LEVEL INFO)" --concurrency "$(own_setting WORKER_CONCURRENCY 2)" \
-    --without-gossip --without-mingle
+  exec celery --quiet -A iot_hub worker --loglevel "$(own_setting WORKER_LOG_LEVEL INFO)" --without-gossip --without-mingle "$@"
 }
 
 beat() {
@@ -154,9 +163,9 @@ beat() {
 case ${1:-} in
   '' | -h | --help) usage ;;
   static) collect_static ;;
-  prepare | web | worker | beat)
+  prepare | web | worker | sender | beat)
     ensure_secret_key
-    "$1"
+    "$@"
     ;;
   *)
     ensure_secret_key

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = BASE_DIR / ".local"
@@ -51,6 +52,7 @@ INSTALLED_APPS = [
     "apps.events",
     "apps.rules",
     "apps.notifications",
+    "apps.dashboard",
 ]
 
 MIDDLEWARE = [
@@ -60,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.dashboard.middleware.personal_time",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -131,6 +134,10 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Tasks for which a worker keeps its connection to the database.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_TIMEZONE = "UTC"
+# A worker takes from both unless it is told otherwise. Where sending has a worker of its own, a receiver that is slow
+# keeps nobody from judging.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "sending")]
+CELERY_TASK_ROUTES = {"notifications.send_due": {"queue": "sending"}}
 CELERY_BEAT_SCHEDULE = {
     # Sweepers: they find what a lost nudge left behind. On a healthy hub they find nothing.
     "evaluate-watched-readings": {"task": "rules.evaluate_pending", "schedule": 5.0},
@@ -158,7 +165,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
+LOGIN_URL = LOGOUT_REDIRECT_URL = "login"
+LOGIN_REDIRECT_URL = "home"
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=60)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14)),
@@ -176,6 +184,7 @@ UNFOLD = {
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "iot_hub.admin_home.first_page",
     "SIDEBAR": {"show_search": True, "navigation": "iot_hub.admin_site.navigation"},
 }
 

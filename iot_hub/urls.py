@@ -18,7 +18,7 @@ v1 = [
 ]
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", include("apps.dashboard.urls")),
     path("admin/", admin.site.urls),
     path("api/", RedirectView.as_view(pattern_name="docs")),
     path("api/v1/", include(v1)),

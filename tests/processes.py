@@ -1,4 +1,4 @@
-"""The hub's real processes (web, worker, beat), started and killed as an operator could."""
+"""The hub's real processes (web, worker, sender, beat), started and killed as an operator could."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class HubProcesses:
-    """`start("web")`, `kill("worker")`, … ; everything ends with `stop()`. Logs lie in `log_dir`.
+    """`start("web", "worker --concurrency 1")`, `kill("worker")`, … ; all end with `stop()`. Logs lie in `log_dir`.
 
     They use the database and Redis of the tests unless `environment` names others.
     """
@@ -50,12 +50,14 @@ class HubProcesses:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def start(self, *names: str) -> None:
-        for name in names:
+    def start(self, *commands: str) -> None:
+        """What the entrypoint knows, with arguments. A worker that is told nothing else does everything."""
+        for command in commands:
+            name, *arguments = command.split()
             log = (self._log_dir / f"{name}.log").open("ab")
             with log:
                 self._running[name] = subprocess.Popen(
-                    [ROOT / "entrypoint.sh", name],
+                    [ROOT / "entrypoint.sh", name, *arguments],
                     env=self._environment,
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,

@@ -10,7 +10,6 @@ from apps.devices import services
 from apps.devices.models import DeviceCommand
 from apps.devices.tests.factories import DeviceFactory
 from apps.notifications.tests.receivers import wait_for
-from tests.processes import HubProcesses
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
@@ -18,14 +17,8 @@ DEVICES = 100
 
 
 @pytest.fixture
-def web(tmp_path):
-    processes = HubProcesses(tmp_path)
-    processes.start("web")
-    try:
-        processes.wait_until_live()
-        yield processes
-    finally:
-        processes.stop()
+def web(start_hub):
+    return start_hub("web")
 
 
 def test_a_hundred_devices_wait_at_one_process_and_each_gets_its_own_command(web, alex):

@@ -1,7 +1,4 @@
-"""Workers killed in the middle of sending, to peers that fail, hang and reset connections: late, never lost.
-
-NOTIFICATION_TIMEOUT is a second, so the claims of a worker that died lapse after 12 seconds.
-"""
+"""Senders killed in the middle of sending, to peers that fail, hang and reset connections: late, never lost."""
 
 import pytest
 from django.utils import timezone
@@ -10,39 +7,14 @@ from apps.events.models import Event
 from apps.events.tests.factories import EventFactory
 from apps.notifications.models import NotificationAttempt, NotificationDelivery
 from apps.notifications.tests.factories import TemplateFactory
-from apps.notifications.tests.receivers import SmtpSink, WebhookReceiver, wait_for
-from tests.processes import HubProcesses
+from apps.notifications.tests.receivers import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
 EVENTS = 20
 
 
-@pytest.fixture
-def mail():
-    with SmtpSink() as sink:
-        yield sink
-
-
-@pytest.fixture
-def hook():
-    with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def hub(tmp_path, mail):
-    processes = HubProcesses(
-        tmp_path,
-        EMAIL_URL=f"smtp://{mail.address}",
-        WEBHOOK_ALLOWED_PRIVATE_HOSTS="127.0.0.1",
-        NOTIFICATION_TIMEOUT="1",
-        NOTIFICATION_GROUP_WAIT="0",
-    )
-    try:
-        yield processes
-    finally:
-        processes.stop()
+JUDGE = "worker --exclude-queues sending --concurrency 1"
 
 
 @pytest.fixture
@@ -59,21 +31,39 @@ def settled() -> bool:
     return len(statuses) == 2 * EVENTS and set(statuses) == {"sent"}
 
 
-def test_killed_workers_and_failing_peers_delay_and_lose_nothing(hub, events, mail, hook):
-    hook.statuses = iter([503] * 3)
-    hook.delay = 0.3
-    hub.start("worker", "beat")
-    wait_for(lambda: len(hook.requests) > 3, seconds=30)
-    hub.kill("worker")
+def failed_with(text: str, kind: str) -> bool:
+    attempts = NotificationAttempt.objects.filter(delivery__recipient_type=kind, outcome="failed")
+    return attempts.filter(error__icontains=text).exists()
 
-    hook.resets = True
-    hub.start("worker")
-    seen = len(hook.requests)
-    wait_for(lambda: len(hook.requests) > seen, seconds=60)
-    hub.kill("worker")
 
-    hook.resets, hook.delay = False, 0
-    hub.start("worker")
+def test_killed_senders_and_failing_peers_delay_and_lose_nothing(start_hub, telling, events, mail, hook):
+    hook.delay = mail.delay = 0.9
+    hub = start_hub(JUDGE, "sender", "beat", **telling)
+    wait_for(lambda: hook.requests and mail.messages, seconds=30)
+    hub.kill("sender")
+
+    # They fail, …
+    hook.delay = mail.delay = 0
+    hook.status, mail.replies["crew@example.com"] = 503, "451 later"
+    hub.start("sender")
+    wait_for(lambda: failed_with("503", "webhook") and failed_with("451", "email"), seconds=30)
+    hub.kill("sender")
+
+    # … reset connections …
+    hook.status, hook.resets, mail.resets = 204, True, True
+    mail.replies.clear()
+    hub.start("sender")
+    wait_for(lambda: failed_with("ConnectionError", "webhook") and failed_with("closed", "email"), seconds=60)
+    hub.kill("sender")
+
+    # … and hang for longer than anybody waits.
+    hook.resets, mail.resets, hook.delay, mail.delay = False, False, 2, 2
+    hub.start("sender")
+    wait_for(lambda: failed_with("ReadTimeout", "webhook") and failed_with("timed out", "email"), seconds=60)
+    hub.kill("sender")
+
+    hook.delay, mail.delay = 0, 0
+    hub.start("sender")
     wait_for(settled, seconds=120)
 
     # Everybody was told, repeats went under the id of the first, and each try is on record.
@@ -88,3 +78,14 @@ def test_killed_workers_and_failing_peers_delay_and_lose_nothing(hub, events, ma
     assert len(hook.requests) <= begun.filter(delivery__recipient_type="webhook").count()
     assert len(mail.messages) <= begun.filter(delivery__recipient_type="email").count()
     assert {event.execution_results[0]["status"] for event in Event.objects.all()} == {"completed"}
+
+
+def test_receiver_that_hangs_keeps_nobody_from_judging(start_hub, telling, events, hook, device):
+    hook.delay = 3600
+    hub = start_hub(JUDGE, "sender", "beat", **telling | {"NOTIFICATION_TIMEOUT": "3600"})
+    wait_for(lambda: hook.requests, seconds=30)
+    later = EventFactory(device=device)
+    wait_for(lambda: Event.objects.filter(pk=later.pk, dispatched_at__isnull=False).exists(), seconds=30)
+
+    assert not NotificationAttempt.objects.filter(delivery__recipient_type="webhook", outcome="sent").exists()
+    hub.kill("sender")

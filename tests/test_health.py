@@ -14,8 +14,8 @@ from iot_hub.celery import app as celery_app
 @pytest.fixture
 def worker(monkeypatch):
     """A worker that answers, or none: `worker.clear()`. What was remembered of it is forgotten."""
-    answers = [{"celery@test": {"ok": "pong"}}]
-    monkeypatch.setattr(celery_app.control, "ping", lambda **kwargs: list(answers))
+    answers = [{"celery@test": [{"name": "celery"}]}, {"sender@test": [{"name": "sending"}]}]
+    monkeypatch.setattr(celery_app.control, "broadcast", lambda *_, limit, **__: answers[:limit])
     health.check_workers.forget()
     health.check_migrations.forget()
     yield answers
@@ -52,6 +52,18 @@ def test_hub_without_a_worker_is_not_ready(client, db, worker):
     assert (status, body["status"]) == (503, "unavailable")
     assert body["checks"]["workers"] == {"status": "unavailable", "detail": "no worker answers"}
     assert body["checks"]["database"]["status"] == "ok"
+
+
+def test_hub_without_a_worker_for_sending_is_not_ready(client, db, worker):
+    worker.pop()
+    status, body = ready(client)
+    assert status == 503
+    assert body["checks"]["workers"] == {"status": "unavailable", "detail": "nobody takes from sending"}
+
+
+def test_worker_for_sending_may_be_the_last_to_answer(client, db, worker):
+    worker[:0] = [worker[0]] * 3
+    assert ready(client)[0] == 200
 
 
 def test_worker_is_seen_as_soon_as_it_is_back(client, db, worker):

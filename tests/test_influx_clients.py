@@ -15,7 +15,6 @@ from influxdb_client.rest import ApiException
 from apps.devices.tests.factories import DeviceFactory
 from apps.telemetry.models import Reading
 from apps.telemetry.tests.conftest import issue, stored
-from tests.processes import HubProcesses
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
@@ -23,14 +22,8 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture
-def hub(tmp_path):
-    processes = HubProcesses(tmp_path)
-    processes.start("web")
-    try:
-        processes.wait_until_live()
-        yield processes
-    finally:
-        processes.stop()
+def hub(start_hub):
+    return start_hub("web")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def volumes() -> list[tuple[str, str]]:
 
 
 def test_compose_has_every_service():
-    assert set(SERVICES) == {"web", "worker", "beat", "db", "redis", "pgbouncer"}
+    assert set(SERVICES) == {"web", "worker", "sender", "beat", "db", "redis", "pgbouncer"}
 
 
 def test_compose_waits_only_for_services_that_tell_their_health():
@@ -110,11 +110,11 @@ def test_compose_addresses_say_how_they_are_encrypted():
 
 def test_compose_and_procfile_start_what_the_entrypoint_knows():
     known = set(re.findall(r"^(\w+)\(\) \{", (ROOT / "entrypoint.sh").read_text(), re.MULTILINE))
-    started = {name: SERVICES[name]["command"] for name in ("web", "worker", "beat")}
-    assert started == {name: [name] for name in started}
+    started = {name: SERVICES[name]["command"] for name in ("web", "worker", "sender", "beat")}
+    assert all(command[0] == name for name, command in started.items())
     assert set(started) <= known
     procfile = (ROOT / "Procfile").read_text().splitlines()
-    assert procfile == [f"{name}: ./entrypoint.sh {name}" for name in started]
+    assert procfile == [f"{name}: ./entrypoint.sh {' '.join(command)}" for name, command in started.items()]
 
 
 def test_everything_the_image_copies_exists_and_is_in_its_context():

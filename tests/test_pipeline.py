@@ -1,8 +1,4 @@
-"""The whole thread through real processes: a reading comes in over a socket, mail and webhook go out.
-
-Two settings are not the default: NOTIFICATION_TIMEOUT is a second, so the claim of a worker that died lapses
-after 12 seconds instead of two minutes; NOTIFICATION_GROUP_WAIT is 0, so nobody waits for more to come.
-"""
+"""The whole thread through real processes: a reading comes in over a socket, mail and webhook go out."""
 
 import pytest
 import requests
@@ -10,9 +6,8 @@ import requests
 from apps.devices.tests.factories import MetricFactory
 from apps.events.models import Event
 from apps.notifications.models import NotificationDelivery
-from apps.notifications.tests.receivers import SmtpSink, WebhookReceiver, wait_for
+from apps.notifications.tests.receivers import wait_for
 from apps.telemetry.models import Reading, WatchedBatch
-from tests.processes import HubProcesses
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
@@ -20,32 +15,9 @@ PASSWORD = "a-Long-passw0rd"
 
 
 @pytest.fixture
-def mail():
-    with SmtpSink() as sink:
-        yield sink
-
-
-@pytest.fixture
-def hook():
-    with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def hub(tmp_path, mail):
-    processes = HubProcesses(
-        tmp_path,
-        EMAIL_URL=f"smtp://{mail.address}",
-        WEBHOOK_ALLOWED_PRIVATE_HOSTS="127.0.0.1",
-        NOTIFICATION_TIMEOUT="1",
-        NOTIFICATION_GROUP_WAIT="0",
-    )
-    processes.start("web", "worker", "beat")
-    try:
-        processes.wait_until_live()
-        yield processes
-    finally:
-        processes.stop()
+def hub(start_hub, telling):
+    """One worker does everything."""
+    return start_hub("web", "worker", "beat", **telling)
 
 
 @pytest.fixture

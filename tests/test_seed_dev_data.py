@@ -5,6 +5,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Count
 from django.utils import timezone
 
 from apps.devices.models import Device, DeviceCommand, DeviceMetric, Location
@@ -107,6 +108,8 @@ class TestWorld:
     def test_nobody_is_mailed_about_history(self, seeded):
         assert not Event.objects.filter(dispatched_at=None).exists()
         assert set(NotificationDelivery.objects.values_list("status", flat=True)) == {"sent"}
+        tries = NotificationDelivery.objects.annotate(count=Count("attempts")).values_list("attempt_count", "count")
+        assert set(tries) == {(1, 1)}
 
     def test_actions_are_told_as_completed(self, seeded):
         results = [entry for event in Event.objects.all() for entry in event.execution_results]

@@ -1,12 +1,19 @@
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import JSONField
+from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import linebreaksbr
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
+from apps.devices.admin.keys import back_to
 from apps.events.masking import masked
 from apps.notifications import hours, recipients, rendering, services
 from apps.notifications.models import NotificationAttempt, NotificationDelivery, NotificationTemplate, Silence
+from apps.users import zones
 
 STATUS_COLOURS = {"pending": "info", "sent": "success", "failed": "danger", "suppressed": "warning"}
 
@@ -14,23 +21,7 @@ STATUS_COLOURS = {"pending": "info", "sent": "success", "failed": "danger", "sup
 class TemplateForm(forms.ModelForm):
     class Meta:
         model = NotificationTemplate
-        fields = [
-            "name",
-            "owner",
-            "subject_template",
-            "message_template",
-            "recipients",
-            "priority",
-            "retry_count",
-            "retry_delay_minutes",
-            "is_active",
-            "timezone",
-            "quiet_hours",
-            "repeat_minutes",
-            "escalate_after_minutes",
-            "escalation_recipients",
-            "tell_recovery",
-        ]
+        fields = NotificationTemplate.WRITTEN
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -46,7 +37,7 @@ class TemplateForm(forms.ModelForm):
         return _normalised(self.cleaned_data["escalation_recipients"] or [], self.stored_escalation)
 
     def clean_timezone(self):
-        return _accepted(hours.check_zone, self.cleaned_data["timezone"] or "UTC")
+        return _accepted(zones.check_zone, self.cleaned_data["timezone"] or "UTC")
 
     def clean_quiet_hours(self):
         return _accepted(hours.parse, self.cleaned_data["quiet_hours"])
@@ -84,7 +75,18 @@ class TemplateAdmin(ModelAdmin):
     list_select_related = ["owner"]
     search_fields = ["name", "owner__username"]
     ordering = ["name", "pk"]
+    autocomplete_fields = ["owner"]
+    readonly_fields = ["failing"]
+    formfield_overrides = {JSONField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 4})}}
+    fieldsets = [
+        (None, {"fields": ["name", "owner", "is_active"]}),
+        ("Message", {"fields": ["subject_template", "message_template", "recipients", "failing", "timezone"]}),
+        ("Delivery", {"fields": ["priority", "retry_count", "retry_delay_minutes"]}),
+        ("Calm", {"fields": ["quiet_hours", "repeat_minutes", "tell_recovery"]}),
+        ("Escalation", {"fields": ["escalate_after_minutes", "escalation_recipients"]}),
+    ]
     actions = ["send_test"]
+    actions_detail = ["send_test_of_this"]
 
     @display(description="Owner", ordering="owner__username")
     def owned_by(self, template):
@@ -101,10 +103,29 @@ class TemplateAdmin(ModelAdmin):
     @action(description="Send a test")
     def send_test(self, request, queryset):
         for template in queryset:
-            for result in services.send_test(template=template):
-                level = messages.SUCCESS if result["status"] == "sent" else messages.ERROR
-                outcome = result["error"] or "sent"
-                self.message_user(request, f"{template}, {result['recipient']}: {outcome}", level)
+            self._send_test(request, template)
+
+    @action(
+        description="Send a test",
+        url_path="send-test",
+        icon="send",
+        permissions=["change"],
+        dialog={
+            "title": "Send a test?",
+            "description": "The saved template goes to all its recipients, filled with a sample.",
+            "form_submit_text": "Send",
+        },
+    )
+    def send_test_of_this(self, request, form, object_id):
+        template = get_object_or_404(NotificationTemplate, pk=object_id)
+        self._send_test(request, template)
+        return back_to(template)
+
+    def _send_test(self, request, template):
+        for result in services.send_test(template=template):
+            level = messages.SUCCESS if result["status"] == "sent" else messages.ERROR
+            outcome = result["error"] or "sent"
+            self.message_user(request, f"{template}, {result['recipient']}: {outcome}", level)
 
 
 @admin.register(Silence)
@@ -113,8 +134,12 @@ class SilenceAdmin(ModelAdmin):
     list_filter = ["severity", "ends_at"]
     list_select_related = ["owner", "device", "location", "rule"]
     search_fields = ["reason", "device__name", "device__serial_number"]
-    autocomplete_fields = ["device"]
+    autocomplete_fields = ["owner", "device", "location", "rule"]
+    fields = ["reason", ("starts_at", "ends_at"), "device", "location", "rule", "severity", "owner"]
     ordering = ["-ends_at", "-pk"]
+
+    def get_changeform_initial_data(self, request):
+        return {"starts_at": timezone.now()} | super().get_changeform_initial_data(request)
 
     def save_model(self, request, silence, form, change):
         if not change:
@@ -137,20 +162,14 @@ class AttemptInline(TabularInline):
 class DeliveryAdmin(ModelAdmin):
     """A record of what was told: it can be looked at and tried again, not edited."""
 
-    list_display = [
-        "recipient_address",
-        "recipient_type",
-        "status_badge",
-        "kind",
-        "event",
-        "template",
-        "attempt_count",
-        "created_at",
-        "sent_at",
+    list_display = ["rendered_subject", "recipient", "status_badge", "kind", "why", "attempt_count", "created_at"]
+    fieldsets = [
+        (None, {"fields": ["event", "recipient", "status_badge", "why", "message"]}),
+        ("Delivery", {"fields": ["template", "kind", "leader", "gateway", "priority", "attempt_count"]}),
+        ("Times", {"fields": ["created_at", "next_attempt_at", "last_attempt_at", "sent_at"]}),
     ]
     inlines = [AttemptInline]
     list_filter = ["status", "kind", "recipient_type", "created_at"]
-    list_select_related = ["event", "template"]
     search_fields = ["recipient_address", "recipient_name", "rendered_subject"]
     ordering = ["-created_at", "-pk"]
     show_full_result_count = False
@@ -159,6 +178,19 @@ class DeliveryAdmin(ModelAdmin):
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
     def status_badge(self, delivery):
         return delivery.status
+
+    @display(description="Recipient", ordering="recipient_address")
+    def recipient(self, delivery):
+        name = f"{delivery.recipient_name}, " if delivery.recipient_name else ""
+        return f"{name}{delivery.recipient_address} ({delivery.get_recipient_type_display()})"
+
+    @display(description="Why")
+    def why(self, delivery):
+        return delivery.suppressed_by or delivery.error_message or "–"
+
+    @display(description="Message")
+    def message(self, delivery):
+        return format_html("{}<br><br>{}", delivery.rendered_subject, linebreaksbr(delivery.rendered_message))
 
     @action(description="Try failed ones again")
     def retry_selected(self, request, queryset):

@@ -24,7 +24,8 @@ def create(
     """In the caller's transaction. What is in the queue already is not written twice."""
     keys = [_group_key(template, kind, recipient) for recipient in to]
     plans = grouping.plan(keys=keys, now=now)
-    texts = {zone: _render(event, template, kind, zone) for zone in {_zone(recipient, template) for recipient in to}}
+    zones = queries.zones_of(to, template)
+    texts = {zone: _render(event, template, kind, zone) for zone in set(zones)}
     rows = [
         NotificationDelivery(
             event=event,
@@ -37,10 +38,10 @@ def create(
             next_attempt_at=plans[key].at,
             priority=template.priority if template else 1,
             **_of_recipient(recipient),
-            **texts[_zone(recipient, template)],
+            **texts[zone],
             **_following(template, kind, now),
         )
-        for key, recipient in zip(keys, to, strict=True)
+        for key, zone, recipient in zip(keys, zones, to, strict=True)
     ]
     NotificationDelivery.objects.bulk_create(rows, ignore_conflicts=True)
 
@@ -58,10 +59,6 @@ def _of_recipient(recipient: dict) -> dict:
         "recipient_name": recipient.get("name", ""),
         "lane": recipients.lane_of(recipient),
     }
-
-
-def _zone(recipient: dict, template: NotificationTemplate | None) -> str:
-    return recipient.get("timezone") or (template.timezone if template else "") or "UTC"
 
 
 def _render(event: Event, template: NotificationTemplate | None, kind: Kind, zone: str) -> dict:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 AT_ONCE = 16  # sends under way in a lane
-QUEUED = 4 * AT_ONCE  # claimed in a lane, so that its threads need not wait for the database
-IN_ALL = 256
+QUEUED = 8 * AT_ONCE  # claimed in a lane that answers, so that its threads need not wait for the database
+IN_ALL = 512
 FAILURES = 5  # in a row, until the breaker opens
 REST_SECONDS = 30.0
 
@@ -18,13 +18,21 @@ REST_SECONDS = 30.0
 @dataclass
 class Lane:
     busy: int = 0
-    failures: int = 0
+    reached: int = 0  # in a row
+    failures: int = 0  # in a row
     open_until: float = 0.0
 
     def room(self, now: float) -> int:
+        """Claims wait for their turn in a lane only as it has shown that it answers: those of one that hangs
+        would lapse meanwhile."""
         if self.failures >= FAILURES:  # after its rest, one message goes ahead and tries
             return 0 if now < self.open_until or self.busy else 1
-        return QUEUED - self.busy
+        return min(QUEUED, AT_ONCE + self.reached) - self.busy
+
+    def note(self, *, reached: bool) -> None:
+        self.busy -= 1
+        self.reached = self.reached + 1 if reached else 0
+        self.failures = 0 if reached else self.failures + 1
 
 
 class Lanes:
@@ -50,9 +58,10 @@ class Lanes:
     def leave(self, name: str, *, reached: bool) -> None:
         """`reached`: the receiver answered, if only to refuse."""
         lane = self._lanes[name]
-        lane.busy -= 1
-        lane.failures = 0 if reached else lane.failures + 1
+        lane.note(reached=reached)
         if lane.failures >= FAILURES:
             lane.open_until = self._clock() + REST_SECONDS
-        if not lane.busy and not lane.failures:
-            del self._lanes[name]
+
+    def forget_idle(self) -> None:
+        """What has nothing under way and no failures need not be remembered."""
+        self._lanes = {name: lane for name, lane in self._lanes.items() if lane.busy or lane.failures}

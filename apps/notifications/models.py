@@ -19,6 +19,24 @@ class TemplateQuerySet(models.QuerySet):
 class NotificationTemplate(models.Model):
     """What is told, to whom, and how hard to try. Without an owner it is shared: everyone may use it."""
 
+    WRITTEN = [  # by people, over the API and in the admin
+        "name",
+        "owner",
+        "subject_template",
+        "message_template",
+        "recipients",
+        "priority",
+        "retry_count",
+        "retry_delay_minutes",
+        "is_active",
+        "timezone",
+        "quiet_hours",
+        "repeat_minutes",
+        "escalate_after_minutes",
+        "escalation_recipients",
+        "tell_recovery",
+    ]
+
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=100)
     owner = models.ForeignKey(
@@ -142,6 +160,15 @@ class NotificationDelivery(models.Model):
         related_name="members",
         help_text="The delivery whose message tells of this event too.",
     )
+    gateway = models.ForeignKey(
+        Device,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="The gateway whose silence this tells of; the others that fell silent behind it share the message.",
+    )
     is_grouped = models.BooleanField(default=False, editable=False, help_text="May share a message with others.")
     group_key = models.CharField(max_length=64, blank=True, editable=False)
     lane = models.CharField(max_length=255, blank=True, editable=False, help_text="What it queues for: channel, host.")
@@ -157,7 +184,7 @@ class NotificationDelivery(models.Model):
     next_attempt_at = models.DateTimeField(help_text="Not before this time.")
     claimed_at = models.DateTimeField(null=True, blank=True)
     error_message = models.TextField(blank=True)
-    suppressed_by = models.CharField(max_length=255, blank=True, help_text="Why nobody was told.")
+    suppressed_by = models.CharField(max_length=255, blank=True, help_text="Why nobody was told, or is not yet.")
     follow_up_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When to see whether somebody has taken care of the event."
     )

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 from django.utils.dateparse import parse_datetime
 
@@ -89,7 +91,7 @@ def context_of(event: Event, zone: str = "UTC") -> dict[str, dict[str, Any]]:
             "status": event.status,
             "message": event.message,
             "timestamp": event.timestamp.astimezone(ZoneInfo(zone)).isoformat(),
-            "url": f"{settings.PUBLIC_URL}/api/v1/events/{event.pk}/",
+            "url": f"{settings.PUBLIC_URL}/events/{event.pk}/",
         },
         "rule": {
             "id": str(rule.pk) if rule else None,
@@ -103,7 +105,7 @@ def context_of(event: Event, zone: str = "UTC") -> dict[str, dict[str, Any]]:
             "type": device.device_type.name,
             "location": device.location.name if device.location else "",
         },
-        "reading": _in_zone(_reading(event), zone),
+        "reading": _in_zone(reading_of(event), zone),
     }
 
 
@@ -112,7 +114,7 @@ def _in_zone(reading: dict, zone: str) -> dict:
     return reading | ({"timestamp": moment.astimezone(ZoneInfo(zone)).isoformat()} if moment else {})
 
 
-def _reading(event: Event) -> dict[str, Any]:
+def reading_of(event: Event) -> dict[str, Any]:
     """As the rule noted it when it decided; else as it is stored."""
     blank = {"metric": "", "value": None, "unit": "", "timestamp": None}
     if noted := event.metadata.get("reading"):
@@ -135,6 +137,8 @@ def message_of(delivery: NotificationDelivery, event: Event) -> Message:
     payload = {"delivery": delivery.pk, **context_of(event), **texts}
     if delivery.kind != NotificationDelivery.Kind.OPENED:
         payload["kind"] = delivery.kind
+    if delivery.gateway_id:
+        payload["gateway"] = {"id": str(delivery.gateway_id)}
     if delivery.is_grouped:
         payload["events"] = [_in_brief(member, member.event) for member in _with_members(delivery)]
     return Message(
@@ -161,6 +165,21 @@ def entry_of(delivery: NotificationDelivery, event: Event) -> dict:
     return recipients.entry_for(delivery.recipient_type, delivery.recipient_address, [*(own or []), *shared])
 
 
+def zones_of(to: list[dict], template: NotificationTemplate | None) -> list[str]:
+    """The time zone of each recipient: as it is written there; else that of the person whose email address it is; else
+    the template's.
+    """
+    addresses = {_email(recipient) for recipient in to if not recipient.get("timezone")} - {""}
+    people = User.objects.annotate(address=Lower("email")).filter(address__in=addresses).exclude(timezone="")
+    own = dict(people.values_list("address", "timezone")) if addresses else {}
+    usual = (template.timezone if template else "") or "UTC"
+    return [recipient.get("timezone") or own.get(_email(recipient)) or usual for recipient in to]
+
+
+def _email(recipient: dict) -> str:
+    return recipient["address"].lower() if recipient.get("type") == "email" else ""
+
+
 def _with_members(delivery: NotificationDelivery) -> list[NotificationDelivery]:
     together = NotificationDelivery.objects.filter(Q(pk=delivery.pk) | Q(leader=delivery))
     return list(together.select_related("event__device").order_by("pk"))
@@ -178,6 +197,7 @@ def _in_brief(delivery: NotificationDelivery, event: Event) -> dict[str, Any]:
     }
 
 
+@cache
 def hub_id() -> str:
     """Tells the messages of this hub from those of another, such as a copy made for tests."""
     return salted_hmac("apps.notifications.hub_id", "", algorithm="sha256").hexdigest()[:16]

@@ -9,6 +9,7 @@ from typing import Any
 from apps.events.masking import MASK, SECRET_KEYS
 from apps.notifications import hours
 from apps.notifications.channels import CHANNELS
+from apps.users import zones
 
 MAX_RECIPIENTS = 100
 
@@ -88,7 +89,7 @@ def _parse(entry: Any) -> dict:
     if MASK in (recipient.get(key) for key in SECRET_KEYS):
         raise ValueError("the secret of a new URL has to be sent again")
     if recipient.get("timezone"):
-        hours.check_zone(recipient["timezone"])
+        zones.check_zone(recipient["timezone"])
     hours.parse(recipient.get("quiet_hours", ""))
     channel.check(recipient)
     return recipient

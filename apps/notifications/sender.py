@@ -3,6 +3,7 @@
 The database is used by the calling thread alone; the threads hold nothing but messages.
 """
 
+import math
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -15,7 +16,7 @@ from apps.notifications.lanes import Lanes
 # Outlives a sweep: a receiver that hung a moment ago is not believed to have recovered since.
 LANES = Lanes()
 LOOK_SECONDS = 0.5  # for new work, while slow sends are under way
-CLAIMED_AT_ONCE = 48  # more would be read for lanes that have no room for them
+CLAIMED_AT_ONCE = 64  # more would be read for lanes that have no room for them
 GATHER_SECONDS = 0.04  # one transaction for what ends within it is what makes hundreds a second
 
 
@@ -25,12 +26,17 @@ class Sender:
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._under_way: dict[Future, str] = {}
 
-    def run(self, *, seconds: float) -> int:
-        """Send what is due until nothing is left or the time is over. How many attempts were made."""
+    def run(self, *, seconds: float, grace: float = math.inf) -> int:
+        """Send what is due until nothing is left or the time is over. How many attempts were made.
+
+        What does not come to an end within `grace` after that is left to itself: its claim lapses.
+        """
         until, attempts = time.monotonic() + seconds, 0
         try:
             while self._claim(may_take_more=time.monotonic() < until) or self._under_way:
                 attempts += self._settle()
+                if time.monotonic() > until + grace:
+                    break
             return attempts
         finally:
             self._abandon()
@@ -63,9 +69,10 @@ class Sender:
         return len(results)
 
     def _abandon(self) -> None:
-        """At the end nothing is under way; after an error the claims lapse, and others take over."""
+        """At the end nothing is under way; otherwise the claims lapse, and others take over."""
         for lane in self._under_way.values():
             self._lanes.leave(lane, reached=True)
+        self._lanes.forget_idle()
         self._under_way.clear()
         for pool in self._threads.values():
             pool.shutdown(wait=False, cancel_futures=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import F
 from django.utils import timezone
 
-from apps.notifications import calm, channels, queries, results
-from apps.notifications.calm import grouping
+from apps.events.models import Event
+from apps.notifications import channels, queries, results
+from apps.notifications.calm import Calm
 from apps.notifications.channels import DeliveryFailed, Message
 from apps.notifications.models import NotificationAttempt, NotificationDelivery, NotificationTemplate
 
@@ -23,6 +23,21 @@ logger = logging.getLogger(__name__)
 
 RETRY_COUNT, RETRY_DELAY_MINUTES = 3, 5  # where the template is gone, or none was named
 JITTER = 0.2  # of the delay; what failed together need not come back together
+
+# One statement for all that a claim writes: three of the ORM's took longer than the sending.
+BEGIN_ATTEMPTS = """
+    WITH claimed AS (
+        UPDATE notification_deliveries
+        SET claimed_at = %(now)s, last_attempt_at = %(now)s, attempt_count = attempt_count + 1, suppressed_by = ''
+        WHERE id = ANY(%(ids)s::bigint[])
+    ), lost AS (
+        UPDATE notification_attempts SET outcome = 'lost'
+        WHERE delivery_id = ANY(%(ids)s::bigint[]) AND outcome = 'under_way'
+    )
+    INSERT INTO notification_attempts (delivery_id, started_at, outcome, error)
+    SELECT id, %(now)s, 'under_way', '' FROM unnest(%(ids)s::bigint[]) AS id
+    RETURNING delivery_id, id
+"""
 
 RECORD_ATTEMPTS = """
     UPDATE notification_attempts SET finished_at = ended.finished_at, outcome = ended.outcome, error = ended.error,
@@ -38,10 +53,10 @@ Outcome = NotificationAttempt.Outcome
 
 @dataclass(frozen=True)
 class Claimed:
-    """A delivery that is ours to send, the row of this attempt, and the message, or why there is none."""
+    """A delivery that is ours to send, the id of this attempt, and the message, or why there is none."""
 
     delivery: NotificationDelivery
-    attempt: NotificationAttempt
+    attempt_id: int
     message: Message | None
     hopeless: DeliveryFailed | None = None
 
@@ -88,38 +103,41 @@ def claim(
     if not found:
         return []
     events = queries.events_of(found)
-    mine = _entering(calm.to_tell(found, events, now=now), enter)
-    ids = [row.pk for row in mine]
-    NotificationDelivery.objects.filter(pk__in=ids).update(
-        claimed_at=now, last_attempt_at=now, attempt_count=F("attempt_count") + 1
-    )
-    under_way = NotificationAttempt.objects.filter(delivery__in=ids, outcome=Outcome.UNDER_WAY)
-    under_way.update(outcome=Outcome.LOST)
-    begun = [NotificationAttempt(delivery=row, started_at=now) for row in mine]
-    NotificationAttempt.objects.bulk_create(begun)
-    for row in mine:
-        row.claimed_at = row.last_attempt_at = now
-        row.attempt_count += 1
-    return [_claimed(row, events.get(row.event_id), begun) for row, begun in zip(mine, begun, strict=True)]
+    mine = _entering(Calm(events, now=now), found, enter)
+    attempt_ids = _begin_attempts(mine, now)
+    return [_claimed(row, events.get(row.event_id), attempt_ids[row.pk]) for row in mine]
 
 
-def _entering(rows: list[NotificationDelivery], enter: Callable[[str], bool]) -> list[NotificationDelivery]:
-    """Those for which there is room, each with what goes along in the same message."""
+def _begin_attempts(deliveries: list[NotificationDelivery], now: datetime) -> dict[int, int]:
+    """The id of the new attempt, by delivery. An attempt that is still under way is one whose worker died."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN_ATTEMPTS, {"ids": [delivery.pk for delivery in deliveries], "now": now})
+        begun = dict(cursor.fetchall())
+    for delivery in deliveries:
+        delivery.claimed_at = delivery.last_attempt_at = now
+        delivery.attempt_count += 1
+    return begun
+
+
+def _entering(
+    calm: Calm, found: list[NotificationDelivery], enter: Callable[[str], bool]
+) -> list[NotificationDelivery]:
+    """Those that may go out and for which there is room, each with what goes along in the same message."""
     mine, along = [], set()
-    for row in rows:
+    for row in calm.to_tell(found):
         if row.pk not in along and enter(row.lane):
-            along |= grouping.gather(row)
+            along |= calm.gather(row)
             mine.append(row)
     return mine
 
 
-def _claimed(delivery: NotificationDelivery, event, begun: NotificationAttempt) -> Claimed:
+def _claimed(delivery: NotificationDelivery, event: Event | None, attempt_id: int) -> Claimed:
     if event is None:  # deleted a moment ago, and the delivery with it
-        return Claimed(delivery, begun, None, DeliveryFailed("The event is gone.", permanent=True))
+        return Claimed(delivery, attempt_id, None, DeliveryFailed("The event is gone.", permanent=True))
     if delivery.attempt_count > _attempts_allowed(delivery):
         gave_up = DeliveryFailed("Given up: workers died while sending this.", permanent=True)
-        return Claimed(delivery, begun, None, gave_up)
-    return Claimed(delivery, begun, queries.message_of(delivery, event))
+        return Claimed(delivery, attempt_id, None, gave_up)
+    return Claimed(delivery, attempt_id, queries.message_of(delivery, event))
 
 
 # ---- attempt -------------------------------------------------------------------------------------
@@ -207,7 +225,7 @@ def _attempt_row(result: Result) -> tuple:
     outcome = Outcome.SENT
     if result.failure is not None:
         outcome = Outcome.REFUSED if result.failure.permanent else Outcome.FAILED
-    return result.claimed.attempt.pk, result.finished_at, outcome.value, str(result.failure or ""), result.status
+    return result.claimed.attempt_id, result.finished_at, outcome.value, str(result.failure or ""), result.status
 
 
 def _show_on_templates(sent: list[NotificationDelivery], given_up: list[Result]) -> None:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 45
 # A receiver that sends a byte now and then outlives every timeout; the claim must outlive its send.
-SEND_SECONDS = int(queries.lease().total_seconds() * 0.8)
+SEND_SECONDS = queries.lease().total_seconds() * 0.8
 STALE_SECONDS = 30  # a task that waited longer has been overtaken by the sweepers
 BROKER_REST_SECONDS = 5.0
 
@@ -37,13 +37,13 @@ def follow_up() -> None:
         _enqueue(send_due)
 
 
-@shared_task(name="notifications.send_due", expires=STALE_SECONDS, soft_time_limit=SWEEP_SECONDS + SEND_SECONDS)
+@shared_task(name="notifications.send_due", expires=STALE_SECONDS)
 def send_due() -> None:
     """Send what is due, most urgent first, until nothing is left or the next sweep takes over.
 
     Retries are rows too: `next_attempt_at` says when.
     """
-    Sender().run(seconds=SWEEP_SECONDS)
+    Sender().run(seconds=SWEEP_SECONDS, grace=SEND_SECONDS)
 
 
 def nudge(**_: Any) -> None:

@@ -34,7 +34,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     filter_horizontal = []
     readonly_fields = ["last_login", "created_at", "updated_at"]
     fieldsets = [
-        (None, {"fields": ["username", "email", "first_name", "last_name", "password"]}),
+        (None, {"fields": ["username", "email", "first_name", "last_name", "timezone", "password"]}),
         ("Access", {"fields": ["role", "is_active"]}),
         ("Rate limits", {"fields": ["messages_per_minute", "readings_per_minute"]}),
         ("Times", {"fields": ["last_login", "created_at", "updated_at"]}),

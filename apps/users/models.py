@@ -3,6 +3,8 @@ from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models
 from django.db.models.functions import Lower
 
+from apps.users.zones import validate_zone
+
 
 class UserManager(DjangoUserManager):
     def create_superuser(self, username, email=None, password=None, **extra):
@@ -18,6 +20,12 @@ class User(AbstractUser):
 
     email = models.EmailField(max_length=255)
     role = models.CharField(max_length=20, choices=Role, default=Role.CLIENT)
+    timezone = models.CharField(
+        max_length=64,
+        blank=True,
+        validators=[validate_zone],
+        help_text="IANA name, such as Europe/Kyiv: of times on pages, and of messages to this email address.",
+    )
     messages_per_minute = models.PositiveIntegerField(
         null=True,
         blank=True,

@@ -439,6 +439,7 @@ CREATE TABLE public.notification_deliveries (
     event_id bigint NOT NULL,
     leader_id bigint,
     template_id bigint,
+    gateway_id uuid,
     CONSTRAINT ck_notification_deliveries_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'sent'::character varying, 'failed'::character varying, 'suppressed'::character varying])::text[]))),
     CONSTRAINT notification_deliveries_action_index_check CHECK ((action_index >= 0)),
     CONSTRAINT notification_deliveries_attempt_count_check CHECK ((attempt_count >= 0)),
@@ -755,6 +756,7 @@ CREATE TABLE public.users (
     readings_per_minute integer,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    timezone character varying(64) NOT NULL,
     CONSTRAINT ck_users_role CHECK (((role)::text = ANY ((ARRAY['admin'::character varying, 'client'::character varying])::text[]))),
     CONSTRAINT users_messages_per_minute_check CHECK ((messages_per_minute >= 0)),
     CONSTRAINT users_readings_per_minute_check CHECK ((readings_per_minute >= 0))
@@ -1319,6 +1321,10 @@ CREATE INDEX locations_parent_id_be56a103 ON public.locations USING btree (paren
 
 CREATE INDEX notification_attempts_delivery_id_153737b1 ON public.notification_attempts USING btree (delivery_id);
 
+-- Name: notification_deliveries_gateway_id_3b3e43e3; Type: INDEX; Schema: public
+
+CREATE INDEX notification_deliveries_gateway_id_3b3e43e3 ON public.notification_deliveries USING btree (gateway_id);
+
 -- Name: notification_deliveries_leader_id_a402b254; Type: INDEX; Schema: public
 
 CREATE INDEX notification_deliveries_leader_id_a402b254 ON public.notification_deliveries USING btree (leader_id);
@@ -1576,6 +1582,11 @@ ALTER TABLE ONLY public.notification_deliveries
 
 ALTER TABLE ONLY public.notification_deliveries
     ADD CONSTRAINT notification_deliveries_event_id_53a573d6_fk_events_id FOREIGN KEY (event_id) REFERENCES public.events(id) DEFERRABLE INITIALLY DEFERRED;
+
+-- Name: notification_deliveries notification_deliveries_gateway_id_3b3e43e3_fk_devices_id; Type: FK CONSTRAINT; Schema: public
+
+ALTER TABLE ONLY public.notification_deliveries
+    ADD CONSTRAINT notification_deliveries_gateway_id_3b3e43e3_fk_devices_id FOREIGN KEY (gateway_id) REFERENCES public.devices(id) DEFERRABLE INITIALLY DEFERRED;
 
 -- Name: notification_templates notification_templates_owner_id_d7737409_fk_users_id; Type: FK CONSTRAINT; Schema: public
 

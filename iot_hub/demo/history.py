@@ -1,6 +1,6 @@
 """What happened in the demo's week: found by the hub's own rules, told by its own dispatch, all in the past.
 
-Nobody is mailed about it: the deliveries are marked as sent before anybody can see them.
+Nobody is mailed about it: the deliveries are sent, each at its first attempt, before anybody can see them.
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from apps.devices.models import DeviceCommand
 from apps.events import services as event_services
 from apps.events.models import Event
 from apps.notifications import services as notification_services
-from apps.notifications.models import NotificationDelivery
+from apps.notifications.models import NotificationAttempt, NotificationDelivery
 from apps.rules import evaluation
 from apps.users.models import User
 from iot_hub.demo import people, world
@@ -50,11 +50,14 @@ def _finish(event: Event) -> None:
     """As if mail server and machine had answered."""
     sent, done = event.timestamp + TOLD, event.timestamp + STOPPED
     deliveries = event.deliveries.filter(status=NotificationDelivery.Status.PENDING)
+    began = event.timestamp + NOTICED
+    attempt = {"started_at": began, "finished_at": sent, "outcome": NotificationAttempt.Outcome.SENT}
+    NotificationAttempt.objects.bulk_create(NotificationAttempt(delivery=row, **attempt) for row in deliveries)
     deliveries.update(
         status=NotificationDelivery.Status.SENT,
         attempt_count=1,
         created_at=event.created_at,
-        last_attempt_at=sent,
+        last_attempt_at=began,
         sent_at=sent,
     )
     for entry in event.execution_results:

@@ -2,7 +2,6 @@ from datetime import timedelta
 
 from django import forms
 from django.contrib import admin, messages
-from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -14,7 +13,7 @@ from unfold.forms import BaseDialogForm, PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from apps.devices import services
-from apps.devices.admin.keys import KEY_LABELS, key_state
+from apps.devices.admin.keys import KEY_LABELS, back_to, key_state
 from apps.devices.models import Device, DeviceKey, DeviceMetric
 
 LIFETIMES = [("", "No end"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
@@ -230,4 +229,4 @@ class DeviceAdmin(ModelAdmin):
         self.log_change(request, device, f"Issued the key {key.prefix}….")
         note = "Copy the key now, it is not shown again: <code>{}</code>"
         messages.success(request, format_html(note, secret))
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:devices_device_change", args=[device.pk])})
+        return back_to(device)

@@ -1,5 +1,6 @@
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import Model
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -21,6 +22,12 @@ def key_state(key: DeviceKey) -> str:
     if key.revoked_at is not None:
         return "Revoked"
     return "Expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "Active"
+
+
+def back_to(row: Model) -> HttpResponse:
+    """The end of a dialog: its row's page, with the messages."""
+    page = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return HttpResponse(headers={"HX-Redirect": reverse(page, args=[row.pk])})
 
 
 class LimitsForm(BaseDialogForm):
@@ -99,7 +106,7 @@ class DeviceKeyAdmin(ReadOnlyAdmin):
         key = get_object_or_404(DeviceKey, pk=object_id)
         self._revoke(request, key)
         messages.success(request, f"The key {key.prefix}… is revoked.")
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:devices_devicekey_change", args=[key.pk])})
+        return back_to(key)
 
     @action(
         description="Set limits",
@@ -119,7 +126,7 @@ class DeviceKeyAdmin(ReadOnlyAdmin):
         services.update_key(key=key, **limits)
         self.log_change(request, key, f"Set the limits to {limits}.")
         messages.success(request, f"The limits of the key {key.prefix}… are set.")
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:devices_devicekey_change", args=[key.pk])})
+        return back_to(key)
 
     def _revoke(self, request, key):
         services.revoke_key(key=key, now=timezone.now())

@@ -5,7 +5,7 @@ everything that goes through Django (runserver, the test client, the schema).
 """
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.utils import timezone
@@ -18,11 +18,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.constraints import Conflict
-from apps.devices import command_queue
+from apps.devices import command_queue, services
 from apps.devices.models import Device, DeviceCommand, DeviceKey
 
 MAX_WAIT = 60
 LOOK_EVERY = 0.5  # seconds between two looks at the rows, which are the truth
+NOTED_EVERY = timedelta(minutes=1)
 SERIAL_NUMBER = OpenApiParameter("serial_number", description="With a key for all devices of an owner: which one.")
 
 
@@ -46,7 +47,7 @@ class DeviceKeyScheme(OpenApiAuthenticationExtension):
 
 
 def key_of(authorization: str, *, now: datetime) -> DeviceKey:
-    """The usable key in an Authorization header. Raises AuthenticationFailed."""
+    """The usable key in an Authorization header, whose use is noted. Raises AuthenticationFailed."""
     scheme, _, secret = authorization.partition(" ")
     if scheme.lower() not in {"token", "bearer"} or not secret.strip():
         raise exceptions.AuthenticationFailed("Send a device key: Authorization: Token <key>.")
@@ -54,6 +55,8 @@ def key_of(authorization: str, *, now: datetime) -> DeviceKey:
     key = usable.filter(digest=DeviceKey.digest_of(secret.strip())).first()
     if key is None:
         raise exceptions.AuthenticationFailed("The key is unknown, expired or revoked.")
+    if key.last_used_at is None or now - key.last_used_at >= NOTED_EVERY:
+        services.note_key_uses(uses={key.pk: now})
     return key
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from apps.devices import asgi, command_queue, services
-from apps.devices.models import DeviceCommand
+from apps.devices.models import DeviceCommand, DeviceKey
 from apps.devices.tests.factories import DeviceFactory, DeviceKeyFactory
 
 PATH = "/api/v1/device/commands/"
@@ -42,6 +42,22 @@ def names(answer):
 
 def acknowledge(secret, command, status="completed", **fields):
     return client(secret).post(f"{PATH}{command.pk}/acknowledge/", {"status": status, **fields})
+
+
+# ---- keys
+
+
+def test_use_of_a_key_is_noted_at_most_once_a_minute(device, key):
+    acknowledge(key, queue(device))
+    (used,) = DeviceKey.objects.values_list("last_used_at", flat=True)
+    assert used is not None
+
+    names(client(key).get(PATH))
+    assert DeviceKey.objects.get().last_used_at == used
+
+    DeviceKey.objects.update(last_used_at=used - timedelta(minutes=1))
+    names(client(key).get(PATH))
+    assert DeviceKey.objects.get().last_used_at > used
 
 
 # ---- taking

@@ -4,6 +4,7 @@ from rest_framework import serializers
 from apps.events.masking import masked
 from apps.notifications import hours, recipients, rendering
 from apps.notifications.channels import CHANNELS
+from apps.users import zones
 
 RECIPIENTS_SCHEMA = {
     "type": "array",
@@ -72,7 +73,7 @@ class ZoneField(serializers.CharField):
     """An IANA time zone."""
 
     def to_internal_value(self, data):
-        return _checked(hours.check_zone, super().to_internal_value(data))
+        return _checked(zones.check_zone, super().to_internal_value(data))
 
 
 class QuietHoursField(serializers.CharField):

@@ -21,27 +21,7 @@ class TemplateSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = NotificationTemplate
-        fields = [
-            "id",
-            "name",
-            "owner",
-            "subject_template",
-            "message_template",
-            "recipients",
-            "priority",
-            "retry_count",
-            "retry_delay_minutes",
-            "is_active",
-            "timezone",
-            "quiet_hours",
-            "repeat_minutes",
-            "escalate_after_minutes",
-            "escalation_recipients",
-            "tell_recovery",
-            "failing_recipients",
-            "created_at",
-            "updated_at",
-        ]
+        fields = ["id", *NotificationTemplate.WRITTEN, "failing_recipients", "created_at", "updated_at"]
         read_only_fields = ["failing_recipients", "created_at", "updated_at"]
         extra_kwargs = {"owner": {"help_text": "Nobody's: everyone may use it, and admins edit it."}}
         validators = []  # unique per owner: the database says so
@@ -70,6 +50,7 @@ class DeliverySerializer(serializers.ModelSerializer):
             "kind",
             "sequence",
             "leader",
+            "gateway",
             "recipient_type",
             "recipient_address",
             "recipient_name",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min, Q, QuerySet
 
 from apps.notifications.models import NotificationDelivery
 
@@ -35,7 +35,7 @@ def plan(*, keys: Iterable[str], now: datetime) -> dict[str, Plan]:
     """When each of these groups may be told of something more."""
     interval = timedelta(seconds=settings.NOTIFICATIONS["GROUP_INTERVAL"])
     recent = NotificationDelivery.objects.filter(group_key__in=list(keys), created_at__gt=now - interval - MINUTE)
-    waits = Q(status=Status.PENDING, is_grouped=True, last_attempt_at=None, leader=None)
+    waits = Q(status=Status.PENDING, is_grouped=True, last_attempt_at=None, leader=None, suppressed_by="")
     history = recent.values("group_key").annotate(
         told=Max("last_attempt_at"),
         waiting=Min("next_attempt_at", filter=waits),
@@ -56,23 +56,19 @@ def _plan(history: dict | None, now: datetime, interval: timedelta) -> Plan:
     return Plan(now + min(interval, MINUTE), True) if storm else Plan(now, False)
 
 
-def gather(leader: NotificationDelivery) -> set[int]:
-    """Put what waits for the same recipient into this message, which is about to go out for the first time."""
-    if not leader.is_grouped or leader.last_attempt_at is not None:
-        return set()
-    others = NotificationDelivery.objects.filter(
-        group_key=leader.group_key, is_grouped=True, status=Status.PENDING, last_attempt_at=None, leader=None
+def waiting(leader: NotificationDelivery) -> QuerySet[NotificationDelivery]:
+    """What goes along with this one. What a gateway's silence holds back does not."""
+    return NotificationDelivery.objects.filter(
+        group_key=leader.group_key,
+        is_grouped=True,
+        status=Status.PENDING,
+        last_attempt_at=None,
+        leader=None,
+        suppressed_by="",
     ).exclude(pk=leader.pk)
-    members = list(others.select_for_update(skip_locked=True, no_key=True).order_by("pk"))
-    if not members:
-        return set()
-    ids = [member.pk for member in members]
-    NotificationDelivery.objects.filter(pk__in=ids).update(leader=leader)
-    _write_digest(leader, members)
-    return set(ids)
 
 
-def _write_digest(leader: NotificationDelivery, members: list[NotificationDelivery]) -> None:
+def write(leader: NotificationDelivery, members: list[NotificationDelivery]) -> None:
     """The text is kept, so that a repeat says the same."""
     subjects = [row.rendered_subject for row in [leader, *members]]
     lines = [f"- {subject}" for subject in subjects[:LISTED]]

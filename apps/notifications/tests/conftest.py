@@ -1,7 +1,10 @@
 import pytest
 
-from apps.notifications import sender
+from apps.events.tests.factories import EventFactory
+from apps.notifications import sender, services
+from apps.notifications.tests.factories import TemplateFactory
 from apps.notifications.tests.receivers import SmtpSink, WebhookReceiver
+from apps.notifications.tests.story import NOW
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +36,33 @@ def hook(settings):
             "TIMEOUT": 1,
         }
         yield receiver
+
+
+@pytest.fixture
+def template(hook):
+    return TemplateFactory(recipients=[{"type": "webhook", "url": hook.url}])
+
+
+@pytest.fixture
+def happen(device, template):
+    """An event of alex's device that tells by the template, dispatched."""
+
+    def make(now=NOW, **fields):
+        action = {"type": "notification", "template_id": template.pk, "status": "pending"}
+        event = EventFactory(**{"device": device, "execution_results": [action]} | fields)
+        services.dispatch(event_id=event.pk, now=now)
+        event.refresh_from_db()
+        return event
+
+    return make
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Rows are created when the story has them created: `clock(later)` puts it on."""
+
+    def put_on(now):
+        monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+
+    put_on(NOW)
+    return put_on

@@ -5,6 +5,7 @@ with SmtpSink() as mail, WebhookReceiver() as hook:
     mail.messages, hook.requests
 """
 
+import asyncio
 import email
 import json
 import socket
@@ -41,13 +42,14 @@ def free_port() -> int:
 class SmtpSink:
     """An SMTP server that keeps what it is sent in `messages`.
 
-    `replies` answers recipients: `SmtpSink(replies={"gone@example.com": "550 no such user"})`.
-    Whoever logs in is refused.
+    `replies` answers recipients: `SmtpSink(replies={"gone@example.com": "550 no such user"})`. What is kept is answered
+    after `delay` seconds or, while `resets` is on, by a reset connection. Whoever logs in is refused.
     """
 
     def __init__(self, replies: dict[str, str] | None = None):
         self.messages: list[EmailMessage] = []
         self.replies = replies or {}
+        self.delay, self.resets = 0.0, False
         self.port = free_port()
 
     @property
@@ -68,6 +70,9 @@ class SmtpSink:
 
     async def handle_DATA(self, server, session, envelope):
         self.messages.append(email.message_from_bytes(envelope.content, policy=email_policy))
+        await asyncio.sleep(self.delay)
+        if self.resets:
+            server.transport.abort()
         return "250 Message accepted"
 
     def __enter__(self):

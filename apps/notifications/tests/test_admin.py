@@ -111,3 +111,23 @@ def test_delivery_shows_its_attempts(page):
     delivery.attempts.create(started_at=delivery.next_attempt_at, outcome="failed", error="no such host")
 
     assert "no such host" in page.get(f"{DELIVERIES}{delivery.pk}/change/").content.decode()
+
+
+def test_page_of_a_template_has_a_test_button(page, mail):
+    template = TemplateFactory()
+    url = f"{TEMPLATES}{template.pk}/"
+    assert f"{url}send-test/" in page.get(f"{url}change/").content.decode()
+    assert page.get(f"{url}send-test/").status_code == 200
+    assert not mail.messages
+
+    assert page.post(f"{url}send-test/", {"_form_submitted": "1"})["HX-Redirect"] == f"{url}change/"
+    assert len(mail.messages) == 1
+    assert "ann@example.com: sent" in page.get(f"{url}change/").content.decode()
+
+
+def test_page_of_a_delivery_shows_the_message_as_it_was_written(page):
+    delivery = DeliveryFactory(rendered_message="<b>Hot</b>\nVery", suppressed_by="Silence 3: repair")
+    shown = page.get(f"{DELIVERIES}{delivery.pk}/change/").content.decode()
+
+    assert "&lt;b&gt;Hot&lt;/b&gt;<br>Very" in shown
+    assert "Silence 3: repair" in shown

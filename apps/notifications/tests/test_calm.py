@@ -1,53 +1,23 @@
 """Who is left in peace, and that nothing is forgotten meanwhile."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from apps.devices.tests.factories import DeviceFactory, LocationFactory
 from apps.events import services as event_services
-from apps.events.tests.factories import EventFactory, RuleFactory
-from apps.notifications import hours, sending, services
+from apps.events.tests.factories import RuleFactory
+from apps.notifications import hours
 from apps.notifications.calm import following
 from apps.notifications.models import NotificationDelivery, Silence
-from apps.notifications.tests.factories import TemplateFactory
+from apps.notifications.tests.story import MINUTE, NOW, delivery_of, send_due
 
-NOW = datetime(2026, 11, 20, 10, 0, 5, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def template(hook):
-    return TemplateFactory(recipients=[{"type": "webhook", "url": hook.url}])
-
-
-@pytest.fixture
-def happen(device, template):
-    """An event of alex's device that tells by the template, dispatched."""
-
-    def make(now=NOW, **fields):
-        action = {"type": "notification", "template_id": template.pk, "status": "pending"}
-        event = EventFactory(**{"device": device, "execution_results": [action]} | fields)
-        services.dispatch(event_id=event.pk, now=now)
-        event.refresh_from_db()
-        return event
-
-    return make
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
 def grouping(settings):
     settings.NOTIFICATIONS = settings.NOTIFICATIONS | {"GROUP_WAIT": 30, "GROUP_INTERVAL": 300}
-
-
-def send_due(now=NOW):
-    claimed = sending.claim(now=now, limit=100)
-    sending.settle([sending.send(one) for one in claimed])
-    return len(claimed)
-
-
-def delivery_of(event, kind="opened"):
-    return NotificationDelivery.objects.get(event=event, kind=kind)
 
 
 def silence(**fields):
@@ -122,12 +92,6 @@ def test_storm_is_told_in_a_digest_that_lists_what_it_held_back(happen, hook, se
     assert len(hook.requests[-1].json["events"]) == 7
     assert "7 events" in hook.requests[-1].json["message"]
     assert set(NotificationDelivery.objects.values_list("status", flat=True)) == {"sent"}
-
-
-@pytest.fixture(autouse=True)
-def _clock(monkeypatch):
-    """Rows are created when the story has them created."""
-    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
 
 
 # ---- silences
@@ -213,6 +177,19 @@ def test_quiet_hours_of_one_recipient_are_no_others(happen, template, hook):
     send_due()
 
     assert [request.path for request in hook.requests] == ["/hook/day"]
+
+
+def test_quiet_hours_are_those_of_the_place_where_the_person_lives(happen, template, alex, mail):
+    alex.timezone = "Asia/Tokyo"
+    alex.save()
+    template.quiet_hours = "18:00-20:00"
+    template.recipients = [{"type": "email", "address": alex.email}]
+    template.save()
+
+    event = happen()
+
+    assert send_due() == 0
+    assert delivery_of(event).suppressed_by == "Quiet hours 18:00-20:00 (Asia/Tokyo)"
 
 
 # ---- reminders, escalation, recovery

@@ -27,7 +27,13 @@ def chat(secret):
 
 @pytest.mark.parametrize(
     "secret",
-    ["slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "tgram://123:abc/-1001", "ntfy://topic", "discord://1/a"],
+    [
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+        "tgram://123:abc/-1001",
+        "ntfy://topic",
+        "discord://1/a",
+        "workflows://prod-12.westeurope.logic.azure.com:443/1234567890abcdef/sigXYZ",
+    ],
 )
 def test_services_with_a_fixed_host_are_taken(secret):
     assert recipients.normalise([chat(secret)])
@@ -41,6 +47,9 @@ def test_services_with_a_fixed_host_are_taken(secret):
         ("ntfy://127.0.0.1/topic", "allow the host '127.0.0.1'"),
         ("ntfy://127.0.0.1:81", "allow the host"),
         ("ntfys://hub.internal/topic", "allow the host"),
+        ("workflows://logic.azure.com.evil.example/a/b", "allow the host"),
+        ("workflows://evil-logic.azure.com.example/a/b", "allow the host"),
+        ("msteams://a@b/c/d/e", "services are"),
         ("slack://a/b/c?mode=w", "without parameters"),
         ("ntfy://topic?mode=private", "without parameters"),
         ("ntfy://topic%3Fmode=private", "without parameters"),
@@ -58,6 +67,29 @@ def test_chat_server_of_ones_own_gets_the_message_once_allowed(hook, settings):
     send("chat", message(secret=f"ntfy://{hook.address}/topic"))
 
     assert "Hot bearing" in hook.requests[0].body.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [(401, True), (403, True), (404, True), (410, True), (302, False), (429, False), (500, False)],
+)
+def test_chat_service_that_knows_us_no_more_is_not_asked_again(hook, settings, status, permanent):
+    settings.NOTIFICATIONS = settings.NOTIFICATIONS | {"ALLOWED_CHAT_HOSTS": [hook.address]}
+    hook.status, hook.headers = status, {"Location": f"{hook.url}/elsewhere"}
+    with pytest.raises(DeliveryFailed, match=str(status)) as failed:
+        send("chat", message(secret=f"ntfy://{hook.address}/topic"))
+
+    assert (failed.value.permanent, failed.value.status) == (permanent, status)
+    assert len(hook.requests) == 1
+
+
+def test_chat_service_that_is_not_reached_is_asked_again(hook, settings):
+    settings.NOTIFICATIONS = settings.NOTIFICATIONS | {"ALLOWED_CHAT_HOSTS": [hook.address]}
+    hook.resets = True
+    with pytest.raises(DeliveryFailed) as failed:
+        send("chat", message(secret=f"ntfy://{hook.address}/topic"))
+
+    assert (failed.value.permanent, failed.value.status) == (False, None)
 
 
 def test_host_that_is_not_allowed_any_more_is_not_asked(hook):

@@ -73,6 +73,18 @@ def test_recipients_of_the_action_take_the_place_of_the_templates(event_with):
     assert set(told) == {("email", "admin@company.com"), ("webhook", "https://example.com/hook")}
 
 
+def test_times_are_those_of_the_person_who_is_told(event_with, alex):
+    alex.timezone = "Asia/Tokyo"
+    alex.save()
+    own = {"type": "email", "address": alex.email.upper()}
+    told = [own, {"type": "email", "address": "night@example.com", "timezone": "UTC"}, "nobody@example.com"]
+    template = TemplateFactory(timezone="Europe/Kyiv", message_template="{{ event.timestamp|date:'H:i' }}")
+    dispatch(event_with(notify(template, recipients=told)))
+
+    texts = dict(NotificationDelivery.objects.values_list("recipient_address", "rendered_message"))
+    assert texts == {alex.email.upper(): "19:00", "night@example.com": "10:00", "nobody@example.com": "12:00"}
+
+
 def test_action_without_a_template_tells_in_plain_words(event_with):
     dispatch(event_with(notify(recipients=["a@example.com"])))
 
@@ -241,5 +253,5 @@ def test_event_that_cannot_be_dispatched_does_not_hold_up_others(event_with, mon
 def test_dispatch_takes_a_fixed_number_of_queries(event_with, django_assert_max_num_queries):
     event = event_with(notify(TemplateFactory(), recipients=[f"p{n}@example.com" for n in range(50)]))
 
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         assert len(services.dispatch(event_id=event.pk, now=NOW)) == 50

@@ -95,6 +95,23 @@ def test_breaker_opens_after_failures_in_a_row_and_lets_one_try_after_a_rest():
     assert breaker.enter("host")
 
 
+def test_lane_holds_claims_in_reserve_only_while_it_answers():
+    def take_all(lane):
+        return sum(1 for _ in iter(lambda: held.enter(lane), False))
+
+    held = Lanes()
+    assert take_all("host") == lanes.AT_ONCE
+    for _ in range(lanes.AT_ONCE):
+        held.leave("host", reached=True)
+    assert take_all("host") == 2 * lanes.AT_ONCE
+
+    held.leave("host", reached=False)
+    for _ in range(lanes.AT_ONCE):
+        held.leave("host", reached=True)
+    held.leave("host", reached=False)
+    assert take_all("host") == 2
+
+
 def test_what_waits_for_a_dead_receiver_spends_no_attempts(event, hook):
     template = TemplateFactory(retry_count=9)
     dead = [to(event, f"http://{hook.address}/{number}", template=template) for number in range(2 * lanes.QUEUED)]

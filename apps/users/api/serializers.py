@@ -26,6 +26,7 @@ class UserSerializer(serializers.ModelSerializer):
             "last_name",
             "role",
             "is_active",
+            "timezone",
             "messages_per_minute",
             "readings_per_minute",
             "password",

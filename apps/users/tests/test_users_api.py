@@ -126,3 +126,12 @@ def test_two_accounts_at_once_with_one_email_end_in_one_account_and_one_refusal(
 def test_owner_of_devices_can_be_deactivated(api, admin, device):
     answer = api(admin).patch(f"/api/v1/users/{device.owner_id}/", {"is_active": False})
     assert answer.status_code == 200
+
+
+def test_person_sets_a_time_zone_that_exists(api, alex):
+    assert api(alex).patch("/api/v1/users/me/", {"timezone": "Europe/Kyiv"}).json()["timezone"] == "Europe/Kyiv"
+    assert error_of(api(alex).patch("/api/v1/users/me/", {"timezone": "Mars/Olympus"})) == (
+        "timezone",
+        "invalid_timezone",
+    )
+    assert api(alex).patch("/api/v1/users/me/", {"timezone": ""}).json()["timezone"] == ""
