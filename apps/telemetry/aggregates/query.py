@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -44,7 +45,7 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
     numbers = [one for one in asked.series if one.metric.data_type != TEXT]
     of_numbers, of_texts = find(asked, numbers), _find_texts(asked, texts)
     intervals = usual_intervals([one.pk for one in asked.series], _within(asked))
-    answer = []
+    frames, answer = _frames(asked, now), []
     for one in asked.series:
         found = of_texts if one.metric.data_type == TEXT else of_numbers
         interval = intervals.get(one.pk)
@@ -55,7 +56,7 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
                 "unit": one.unit or one.metric.unit,
                 "source": found.source,
                 "interval_seconds": interval,
-                "points": _points(asked, one, found.rows.get(one.pk, {}), interval, now),
+                "points": _points(asked, one, found.rows.get(one.pk, {}), interval, frames),
             }
         )
     return (of_numbers if numbers or not texts else of_texts).source, answer
@@ -64,8 +65,9 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
 def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
     """Numbers and truths, from rollups where they can answer."""
     from_rollups = asked.where.is_of_time_only and not set(asked.functions) & set(statements.PERCENTILES)
-    pieces = pieces_of(asked.grid) if from_rollups else raw_piece(asked.grid)
-    source, ids, names = coarsest(pieces), [one.pk for one in series], [*asked.functions, "count"]
+    ids, names = [one.pk for one in series], [*asked.functions, "count"]
+    pieces = pieces_of(asked.grid, ids) if from_rollups else raw_piece(asked.grid)
+    source = coarsest(pieces)
     if source == "raw":
         columns = [statements.OF_READINGS[name] for name in names]
         query = statements.of_readings(ids, asked.grid, _within(asked), columns)
@@ -76,9 +78,11 @@ def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
 
 def _find_texts(asked: Aggregation, series: list[DeviceMetric]) -> Found:
     """Texts have a first, a last and a count."""
+    if not series:
+        return Found("raw", {})
     columns = [statements.OF_TEXTS.get(name, "NULL") for name in asked.functions]
     query = statements.of_readings([one.pk for one in series], asked.grid, _within(asked), [*columns, "count(*)"])
-    return Found("raw", _rows(*query) if series else {})
+    return Found("raw", _rows(*query))
 
 
 def _within(asked: Aggregation) -> ReadingFilter:
@@ -94,22 +98,41 @@ def _rows(sql: str, params: dict) -> dict[int, dict[int, list]]:
     return found
 
 
-def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, now: datetime) -> list[dict]:
-    edges, functions = asked.grid.edges, [name for name in asked.functions if name != "count"]
+def _frames(asked: Aggregation, now: datetime) -> list[tuple[datetime, float, bool]]:
+    """Of each bucket: when it begins in the zone asked for, its seconds, and whether it is cut off."""
+    partial = asked.grid.partial_buckets(now)
+    return [
+        (edge.astimezone(asked.zone), following - moment, index in partial)
+        for index, (edge, (moment, following)) in enumerate(
+            zip(asked.grid.buckets, pairwise(asked.grid.moments), strict=True)
+        )
+    ]
+
+
+def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, frames: list) -> list[dict]:
+    functions = [name for name in asked.functions if name != "count"]
+    points = []
+    for index, values in _values(asked, one, rows, functions).items():
+        bucket, seconds, is_partial = frames[index]
+        count = rows[index][-1] if index in rows else 0
+        point = {"bucket": bucket}
+        point.update(zip(functions, values, strict=True))
+        point["count"] = count
+        point["coverage"] = coverage(count, interval, seconds)
+        if is_partial:
+            point["partial"] = True
+        points.append(point)
+    return points
+
+
+def _values(asked: Aggregation, one: DeviceMetric, rows: dict, functions: list[str]) -> dict[int, list]:
+    """Of each bucket that is to be shown."""
     kept = [asked.functions.index(name) for name in functions]
     truths = [name in ("first", "last") and one.metric.data_type == TRUTH for name in functions]
     values = {index: [_as(row[k], truth) for k, truth in zip(kept, truths, strict=True)] for index, row in rows.items()}
-    if not rows and asked.fill is not Fill.NONE:
-        values = {index: [None] * len(functions) for index in range(len(edges) - 1)}
-    points = []
-    moments = [edge.timestamp() for edge in edges] if asked.fill is not Fill.NONE else []
-    for index, row in (filled(values, moments[:-1], asked.fill) if rows else values).items():
-        count = rows[index][-1] if index in rows else 0
-        seconds = (edges[index + 1] - edges[index]).total_seconds()
-        point = {"bucket": edges[index].astimezone(asked.zone)} | dict(zip(functions, row, strict=True))
-        point |= {"count": count, "coverage": coverage(count, interval, seconds)}
-        points.append(point | {"partial": True} if asked.grid.is_partial(index, now) else point)
-    return points
+    if asked.fill is Fill.NONE:
+        return values
+    return filled(values, asked.grid.moments[:-1], asked.fill, width=len(functions))
 
 
 def _as(value, truth: bool):

@@ -56,12 +56,12 @@ def of_readings(series_ids: list[int], grid: Grid, where: ReadingFilter, columns
     """Rows (series id, index of the bucket, value of each column), of buckets that hold readings."""
     conditions, params = where.sql()
     sql = _READINGS.format(columns=", ".join(columns), conditions=conditions)
-    return sql, params | {"series": series_ids, "buckets": grid.buckets}
+    return sql, params | {"series": series_ids, "buckets": grid.literal}
 
 
 def of_pieces(series_ids: list[int], grid: Grid, pieces: list[Piece], columns: list[str]) -> tuple[str, dict]:
     """The same from rollups, and from readings where a rollup's units reach beyond what was asked for."""
-    params, parts = {"series": series_ids, "buckets": grid.buckets}, []
+    params, parts = {"series": series_ids, "buckets": grid.literal}, []
     for n, piece in enumerate(pieces):
         template = _OF_EDGE if piece.source is RAW else _OF_ROLLUP
         parts.append(template.format(relation=piece.source.relation, n=n))
