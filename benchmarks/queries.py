@@ -100,9 +100,10 @@ def _milliseconds_in_database(store: query_store.Store) -> dict[str, float]:
     from django.db import connection
 
     from apps.telemetry.reads.filters import ReadingFilter
-    from apps.telemetry.reads.pages import rows_query
+    from apps.telemetry.reads.pages import rows_query, windows
 
-    sql, params = rows_query(series=[store.frequent], where=ReadingFilter(), limit=1000, share=1000)
+    newest = next(windows(ReadingFilter(), ascending=False, after=None, now=store.year.end))
+    sql, params = rows_query(series=[store.frequent], where=newest, limit=1000, share=1000)
     plans = []
     with connection.cursor() as cursor:
         for _ in range(TIMES + 1):

@@ -48,7 +48,7 @@ def _last_readings(store: Store) -> Question:
 
     return Question(
         "last 1,000 of a series",
-        hub=lambda: read_rows(series=[store.frequent], where=ReadingFilter(), limit=1000),
+        hub=lambda: read_rows(series=[store.frequent], where=ReadingFilter(), limit=1000, now=datetime.now(UTC)),
         path=f"?{urlencode({'device': store.frequent.device_id, 'limit': 1000})}",
         influx=query_influx.newest(store.frequent.pk, 1000),
     )
