@@ -32,11 +32,11 @@ def questions(store: Store) -> list[Question]:
     often, rare, everything = [store.frequent], [store.rare], store.series
     return [
         _last_readings(store),
-        _aggregate(store, "a month by hour, one series", often, "1h", 30, is_dashboard=True),
-        _aggregate(store, "a month by hour, one of few readings", rare, "1h", 30),
-        _aggregate(store, "a year by day, one series", often, "1d", 365, is_dashboard=True),
-        _aggregate(store, "a year by day in Berlin, one series", often, "1d", 365, zone=BERLIN, is_dashboard=True),
-        _aggregate(store, "a year by day, one of few readings", rare, "1d", 365),
+        _aggregate(store, "a month by hour, one of 10-second readings", often, "1h", 30, is_dashboard=True),
+        _aggregate(store, "a month by hour, one of 15-minute readings", rare, "1h", 30),
+        _aggregate(store, "a year by day, one of 10-second readings", often, "1d", 365, is_dashboard=True),
+        _aggregate(store, "the same by days of Berlin", often, "1d", 365, zone=BERLIN, is_dashboard=True),
+        _aggregate(store, "a year by day, one of 15-minute readings", rare, "1d", 365),
         _aggregate(store, "a day by hour, all series", everything, "1h", 1),
         *_latest(store),
     ]

@@ -25,7 +25,7 @@ _COMPRESS = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name IN 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`series` as the hub's own objects; every tenth measures often."""
+    """`series` as the hub's own objects; every fiftieth measures often."""
 
     database: Database
     series: list

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
@@ -37,6 +38,12 @@ class Grid:
     def literal(self) -> str:
         """When buckets begin, as an array of PostgreSQL; a third of the time that adapting each datetime takes."""
         return f"{{{','.join([edge.isoformat() for edge in self.buckets])}}}"
+
+    @property
+    def step(self) -> timedelta | None:
+        """The length of every bucket, if they have one."""
+        lengths = {later - earlier for earlier, later in pairwise(self.moments)}
+        return timedelta(seconds=lengths.pop()) if len(lengths) == 1 else None
 
     def is_aligned_to(self, unit: timedelta) -> bool:
         """Whether all edges between buckets lie on whole units of UTC."""
