@@ -30,13 +30,17 @@ class Aggregation:
     fill: Fill = Fill.NONE
     where: ReadingFilter = EVERYTHING
 
+    @property
+    def without_count(self) -> list[str]:
+        return [name for name in self.functions if name != "count"]
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """By series id and index of the bucket: the value of each function; `count` always comes last."""
+    """By series id and index of the bucket: the value of each function, and last the count, asked for or not."""
 
     source: str
-    rows: dict[int, dict[int, list]]
+    rows: dict[int, dict[int, tuple]]
 
 
 def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
@@ -65,7 +69,7 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
 def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
     """Numbers and truths, from rollups where they can answer."""
     from_rollups = asked.where.is_of_time_only and not set(asked.functions) & set(statements.PERCENTILES)
-    ids, names = [one.pk for one in series], [*asked.functions, "count"]
+    ids, names = [one.pk for one in series], [*asked.without_count, "count"]
     pieces = pieces_of(asked.grid, ids) if from_rollups else raw_piece(asked.grid)
     source = coarsest(pieces)
     if source == "raw":
@@ -80,7 +84,7 @@ def _find_texts(asked: Aggregation, series: list[DeviceMetric]) -> Found:
     """Texts have a first, a last and a count."""
     if not series:
         return Found("raw", {})
-    columns = [statements.OF_TEXTS.get(name, "NULL") for name in asked.functions]
+    columns = [statements.OF_TEXTS.get(name, "NULL") for name in asked.without_count]
     query = statements.of_readings([one.pk for one in series], asked.grid, _within(asked), [*columns, "count(*)"])
     return Found("raw", _rows(*query))
 
@@ -89,12 +93,12 @@ def _within(asked: Aggregation) -> ReadingFilter:
     return replace(asked.where, start=asked.grid.start, end=asked.grid.end)
 
 
-def _rows(sql: str, params: dict) -> dict[int, dict[int, list]]:
-    found: dict[int, dict[int, list]] = {}
+def _rows(sql: str, params: dict) -> dict[int, dict[int, tuple]]:
+    found: dict[int, dict[int, tuple]] = {}
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        for series_id, place, *values in cursor.fetchall():
-            found.setdefault(series_id, {})[place] = values
+        for row in cursor.fetchall():
+            found.setdefault(row[0], {})[row[1]] = row[2:]
     return found
 
 
@@ -110,13 +114,12 @@ def _frames(asked: Aggregation, now: datetime) -> list[tuple[datetime, float, bo
 
 
 def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, frames: list) -> list[dict]:
-    functions = [name for name in asked.functions if name != "count"]
-    points = []
-    for index, values in _values(asked, one, rows, functions).items():
+    functions, points = asked.without_count, []
+    for index, values in _values(asked, one, rows).items():
         bucket, seconds, is_partial = frames[index]
         count = rows[index][-1] if index in rows else 0
         point = {"bucket": bucket}
-        point.update(zip(functions, values, strict=True))
+        point.update(zip(functions, values, strict=False))  # behind the values there may be a count
         point["count"] = count
         point["coverage"] = coverage(count, interval, seconds)
         if is_partial:
@@ -125,15 +128,18 @@ def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float |
     return points
 
 
-def _values(asked: Aggregation, one: DeviceMetric, rows: dict, functions: list[str]) -> dict[int, list]:
+def _values(asked: Aggregation, one: DeviceMetric, rows: dict) -> dict:
     """Of each bucket that is to be shown."""
-    kept = [asked.functions.index(name) for name in functions]
-    truths = [name in ("first", "last") and one.metric.data_type == TRUTH for name in functions]
-    values = {index: [_as(row[k], truth) for k, truth in zip(kept, truths, strict=True)] for index, row in rows.items()}
+    functions, values = asked.without_count, rows
+    if one.metric.data_type == TRUTH:
+        values = {index: [_as(*pair) for pair in zip(functions, row, strict=False)] for index, row in rows.items()}
     if asked.fill is Fill.NONE:
         return values
-    return filled(values, asked.grid.moments[:-1], asked.fill, width=len(functions))
+    width = len(functions)
+    known = {index: list(row[:width]) for index, row in values.items()}
+    return filled(known, asked.grid.moments[:-1], asked.fill, width=width)
 
 
-def _as(value, truth: bool):
-    return value if value is None or not truth else bool(value)
+def _as(function: str, value):
+    """A truth is one again where it is that of a reading."""
+    return bool(value) if value is not None and function in ("first", "last") else value
