@@ -14,16 +14,16 @@ from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, Met
 from apps.telemetry import services
 from apps.telemetry.aggregates.grid import grid_of
 from apps.telemetry.aggregates.sources import existing
-from apps.telemetry.models import Reading, RollupState
-from apps.telemetry.tests.test_timescale_plan import community
-from apps.telemetry.timescale.edition import Edition, read_edition
+from apps.telemetry.models import Reading
+from apps.telemetry.rollups import continuous
+from apps.telemetry.tests.test_rollups import clear, is_community
+from apps.telemetry.tests.test_timescale_community_sql import make_plain_views
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
 AGGREGATE = "/api/v1/telemetry/aggregate/"
 COLUMNS = {float: "value_numeric", bool: "value_bool", str: "value_str"}
-
 
 # Than all readings of these tests.
 LATER = datetime(2027, 2, 1, tzinfo=UTC)
@@ -38,10 +38,18 @@ def store(series, *readings) -> None:
     Reading.objects.bulk_create(
         Reading(device_metric=series, ts=ts, **{COLUMNS[type(value)]: value}) for ts, value in readings
     )
-    if RollupState.objects.exists():
+    if not connection.in_atomic_block:
         times = [ts for ts, _ in readings]
         services.note_changed(device_metric_ids=[series.pk], start=min(times), end=max(times))
-        services.refresh_rollups(now=LATER)
+        refresh()
+
+
+def refresh() -> None:
+    services.refresh_rollups(now=LATER)
+    if is_community():
+        with connection.cursor() as cursor:
+            for name in continuous.NAMES:
+                cursor.execute("CALL refresh_continuous_aggregate(%s, NULL, %s)", [name, LATER])
 
 
 def every(minutes: float, start: datetime, end: datetime, value=lambda n: float(n)) -> list[tuple]:
@@ -49,23 +57,19 @@ def every(minutes: float, start: datetime, end: datetime, value=lambda n: float(
     return [(start + timedelta(minutes=minutes) * n, value(n)) for n in range(count)]
 
 
-@pytest.fixture(params=["raw", "views", "tables"])
+# Continuous aggregates are not refreshed within a transaction.
+@pytest.fixture(params=["raw", "views", pytest.param("kept", marks=pytest.mark.django_db(transaction=True))])
 def source(request):
-    """Without rollups; with rollups as plain views over the readings; and, where the hub keeps its own, with those."""
+    """Without rollups; with rollups as plain views over the readings; and with those that the edition keeps."""
     existing.forget()
-    if request.param == "tables":
-        if read_edition(connection) is Edition.COMMUNITY:
-            pytest.skip("This edition has continuous aggregates.")
-        services.refresh_rollups(now=LATER)
+    if request.param == "kept":
+        clear()
+        refresh()
         yield request.param
+        clear()
         existing.forget()
         return
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE SCHEMA rollups")
-        cursor.execute("SET LOCAL search_path TO rollups, public")
-        for name in ("telemetry_hourly", "telemetry_daily"):
-            _, query = community()[name].clean_sql.split(" AS ", maxsplit=1)
-            cursor.execute(f"CREATE VIEW {name} AS {query.removesuffix(' WITH NO DATA;')}")
+    make_plain_views()
     if request.param == "raw":
         existing.pretend_none()
     yield request.param
