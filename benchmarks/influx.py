@@ -60,21 +60,27 @@ class Influx:
             shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def clear(self) -> None:
-        self._ask("DROP DATABASE bench")
-        self._ask("CREATE DATABASE bench")
+        self.ask("DROP DATABASE bench")
+        self.ask("CREATE DATABASE bench")
 
     def count(self) -> int:
-        series = self._ask(f"SELECT count({METRICS[0]}) FROM bench")["results"][0].get("series")
+        series = self.ask(f"SELECT count({METRICS[0]}) FROM bench")["results"][0].get("series")
         return series[0]["values"][0][1] * len(METRICS) if series else 0
 
     def cpu(self) -> dict[str, float]:
         return {"influxd": cpu_seconds(family(self._process.pid))}
 
-    def _ask(self, question: str) -> dict:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("POST", "/query?" + urlencode({"db": "bench", "q": question}))
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise SystemExit(f"InfluxDB refused {question!r}: {body.decode()}")
-        return json.loads(body)
+    def ask(self, question: str) -> dict:
+        return json.loads(self.post("/query?" + urlencode({"db": "bench", "q": question, "epoch": "ms"})))
+
+    def post(self, path: str, body: bytes | memoryview = b"") -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        try:
+            connection.request("POST", path, body)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise SystemExit(f"InfluxDB refused {path[:200]}: {content[:500].decode(errors='replace')}")
+        return content

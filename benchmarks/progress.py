@@ -37,3 +37,27 @@ class Progress:
     def _tick(self, line: Callable[[], str], over: threading.Event) -> None:
         while not over.wait(0.2):
             print(f"\r\033[K{line()[:120]}", end="", flush=True)
+
+
+class Bar:
+    """`bar(done)` as often as you like: a bar with rate and time left; without a terminal, a line at the end."""
+
+    WIDTH = 30
+
+    def __init__(self, what: str, total: int):
+        self._what, self._total, self._begin = what, total, time.monotonic()
+        self._on_terminal = sys.stdout.isatty()
+
+    def __call__(self, done: int) -> None:
+        seconds = time.monotonic() - self._begin
+        is_over = done >= self._total
+        if self._on_terminal:
+            filled = "█" * (self.WIDTH * min(done, self._total) // self._total)
+            left = seconds * self._total / max(done, 1) - seconds
+            line = f"\r\033[K  {filled:░<{self.WIDTH}} {self._rate(done, seconds)}, {left:.0f} s left"
+            print(line, end="\n" if is_over else "", flush=True)
+        elif is_over:
+            print(f"  {self._rate(done, seconds)}, {seconds:.0f} s", flush=True)
+
+    def _rate(self, done: int, seconds: float) -> str:
+        return f"{done:,} {self._what}, {done / max(seconds, 0.001):,.0f}/s"

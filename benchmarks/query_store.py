@@ -1,75 +1,137 @@
-"""An instance of the services of its own, filled with a year of readings of many series by the database itself."""
+"""The hub's database of the benchmark: made, filled and rolled up, or taken over from an earlier run."""
 
 import os
-import subprocess
+import shutil
 import sys
-import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
-ROOT = Path(__file__).resolve().parent.parent
-DAYS = 365
-END = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-START = END - timedelta(days=DAYS)
+import query_readings
+from hub import bare_environment
+from processes import ROOT
+from progress import Bar
+from services import Database, Services
 
-_FILL = """
-    INSERT INTO telemetry (device_metric_id, ts, value_numeric)
-    SELECT series.id, moment + series.place * interval '1 millisecond',
-        20 + 5 * sin(extract(epoch FROM moment)::float8 / 86400 + series.place) + random()
-    FROM generate_series(%s::timestamptz, %s::timestamptz - interval '1 second', %s) AS moment,
-        unnest(%s::int[]) WITH ORDINALITY AS series (id, place)
-"""
+# Of a reading: row and index entry; of an hour of a series: the same of its rollup; and what is there at the same time.
+READING_BYTES, HOUR_BYTES, WAL_BYTES = 105, 160, 5 << 30
+INFLUX_READING_BYTES = 16
 
-
-class Instance:
-    """A context: PostgreSQL and Redis run within it, and are wiped before and after (unless they are to be kept)."""
-
-    def __init__(self, *, keep: bool):
-        self._keep = keep
-
-    def __enter__(self) -> "Instance":
-        self._call("wipe")
-        self._call("start")
-        for line in self._call("env").splitlines():
-            name, _, value = line.partition("=")
-            os.environ[name] = value
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "iot_hub.settings",
-            "SECRET_KEY": "only-for-benchmarks-and-long-enough-to-sign-with",
-            "CELERY_BROKER_URL": "memory://",
-        }
-        sys.path.insert(0, str(ROOT))
-        import django
-
-        django.setup()
-        return self
-
-    def __exit__(self, *_) -> None:
-        if not self._keep:
-            self._call("wipe")
-
-    @staticmethod
-    def _call(command: str) -> str:
-        environment = os.environ | {"IOT_HUB_INSTANCE": "queries"}
-        done = subprocess.run([ROOT / "scripts" / "services", command], env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"scripts/services {command} failed: {done.stdout}{done.stderr}")
-        return done.stdout
+_MARK = "CREATE TABLE bench_year (series integer, readings bigint, ends timestamptz, is_filled boolean)"
+_COMPRESS = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name IN ('policy_compression')"
 
 
-def prepare(series: int, readings: int) -> list:
-    """Tables, a fleet with one metric per device, and its readings; the series."""
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`series` as the hub's own objects; every fiftieth measures often."""
+
+    database: Database
+    series: list
+    year: query_readings.Year
+
+    @property
+    def frequent(self):
+        return self.series[0]
+
+    @property
+    def rare(self):
+        return self.series[1]
+
+
+@contextmanager
+def opened(*, count: int, readings: int, here: bool, with_influx: bool) -> Iterator[Store]:
+    """With servers of its own, which are wiped at the end; `here`: on those of DATABASE_URL and REDIS_URL, to stay."""
+    if here:
+        addresses = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
+        yield _prepared(addresses, count, readings, with_influx)
+    else:
+        with Services(bare_environment()) as services:
+            yield _prepared(services.addresses, count, readings, with_influx)
+
+
+def _prepared(addresses: dict[str, str], count: int, readings: int, with_influx: bool) -> Store:
+    _set_up_django(addresses)
     from django.core.management import call_command
 
-    call_command("migrate", verbosity=0)
-    call_command("setup_timescaledb", verbosity=0)
-    made = _fleet(series)
-    _fill([one.pk for one in made], timedelta(days=DAYS) / (readings / series))
-    _roll_up()
-    return made
+    database = Database(addresses["DATABASE_URL"])
+    year = _taken_over(database, count, readings)
+    if year is None:
+        year = query_readings.Year(count=count, readings=readings, end=query_readings.last_minute())
+        _require_room(database, year, count, with_influx)
+        call_command("migrate", verbosity=0)
+        call_command("setup_timescaledb", verbosity=0)
+        _fill(database, year, count)
+    return Store(database, _fleet(), year)
 
 
-def _fleet(count: int) -> list:
+def _set_up_django(addresses: dict[str, str]) -> None:
+    os.environ |= addresses | {
+        "DJANGO_SETTINGS_MODULE": "iot_hub.settings",
+        "SECRET_KEY": "only-for-benchmarks-and-long-enough-to-sign-with",
+        "CELERY_BROKER_URL": "memory://",
+        "DATABASE_REPLICA_URL": "",
+        "DEBUG": "false",
+        "ALLOWED_HOSTS": "testserver",
+    }
+    sys.path.insert(0, str(ROOT))
+    import django
+
+    django.setup()
+
+
+def _taken_over(database: Database, count: int, readings: int) -> query_readings.Year | None:
+    """What an earlier run left here. Refuses a database with anything else in it."""
+    if not database.ask("SELECT to_regclass('telemetry') IS NOT NULL"):
+        return None
+    mark = "SELECT {} FROM bench_year WHERE series = %s AND readings = %s AND is_filled"
+    if database.ask("SELECT to_regclass('bench_year') IS NULL"):
+        raise SystemExit("This database is not empty and not of this benchmark.")
+    if not database.ask(f"SELECT exists ({mark.format(1)})", count, readings):
+        raise SystemExit("This database holds another or a broken-off run; drop it and make it anew.")
+    return query_readings.Year(count=count, readings=readings, end=database.ask(mark.format("ends"), count, readings))
+
+
+def _require_room(database: Database, year: query_readings.Year, count: int, with_influx: bool) -> None:
+    hours = min(year.readings, count * query_readings.DAYS * 24)
+    needed = {database.ask("SHOW data_directory"): year.readings * READING_BYTES + hours * HOUR_BYTES + WAL_BYTES}
+    if with_influx:
+        needed[tempfile.gettempdir()] = year.readings * INFLUX_READING_BYTES + (2 << 30)
+    by_disk: dict[int, list[tuple[str, int]]] = {}
+    for folder, size in needed.items():
+        if os.path.isdir(folder):  # a server may be elsewhere
+            by_disk.setdefault(os.stat(folder).st_dev, []).append((folder, size))
+    for folders in by_disk.values():
+        wanted, free = sum(size for _, size in folders), shutil.disk_usage(folders[0][0]).free
+        if free < wanted * 1.1:
+            names = " and ".join(folder for folder, _ in folders)
+            raise SystemExit(
+                f"{names} need {wanted * 1.1 / 1e9:.0f} GB and have {free / 1e9:.0f}; take fewer --series."
+            )
+
+
+def _fill(database: Database, year: query_readings.Year, count: int) -> None:
+    from django.db import connection
+
+    _make_fleet(count)
+    with database.connect() as copying:
+        copying.cursor().execute(_MARK)
+        copying.commit()
+        done = query_readings.fill(copying, year, [one.pk for one in _fleet()])
+        assert done == year.readings == database.count()
+    _roll_up(year)
+    with connection.cursor() as cursor:
+        cursor.execute(_COMPRESS)
+        for (job,) in cursor.fetchall():
+            print("  compressing as the policy says …", flush=True)
+            cursor.execute("CALL run_job(%s)", [job])
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")
+        cursor.execute("INSERT INTO bench_year VALUES (%s, %s, %s, true)", [count, year.asked, year.end])
+
+
+def _make_fleet(count: int) -> None:
     from apps.devices.models import Device, DeviceMetric, DeviceType, Metric
     from apps.users.models import User
 
@@ -79,50 +141,30 @@ def _fleet(count: int) -> list:
     devices = Device.objects.bulk_create(
         Device(serial_number=f"S{n:06}", name=f"Sensor {n}", device_type=kind, owner=owner) for n in range(count)
     )
-    return DeviceMetric.objects.bulk_create(DeviceMetric(device=device, metric=metric) for device in devices)
+    DeviceMetric.objects.bulk_create(DeviceMetric(device=device, metric=metric) for device in devices)
 
 
-def _fill(series_ids: list[int], step: timedelta) -> None:
-    """A few days at a time, in the order of time, as readings come in."""
+def _fleet() -> list:
+    from apps.telemetry import queries
+
+    return queries.every_series()
+
+
+def _roll_up(year: query_readings.Year) -> None:
+    """As the hub does it: from its own log and watermark, or by refreshing continuous aggregates."""
     from django.db import connection
 
-    begin, moment, part = time.monotonic(), START, max(step, timedelta(days=5))
-    rows = 0
-    while moment < END:
-        until = min(END, moment + -(-part // step) * step)
-        with connection.cursor() as cursor:
-            cursor.execute(_FILL, [moment, until, step, series_ids])
-            rows += cursor.rowcount
-        moment = until
-        _progress("readings", (moment - START) / (END - START), rows, begin)
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE telemetry")
+    from apps.telemetry import services
+    from apps.telemetry.timescale.edition import Edition, read_edition
 
+    bar: list[Bar] = []
 
-def _progress(what: str, share: float, rows: int, begin: float) -> None:
-    seconds = time.monotonic() - begin
-    left = seconds / share - seconds
-    bar = "█" * int(30 * share)
-    if sys.stderr.isatty() or share >= 1:
-        text = f"\r{bar:░<30} {rows:,} {what}, {rows / seconds:,.0f}/s, {left:.0f} s left "
-        print(text, end="\n" if share >= 1 else "", file=sys.stderr, flush=True)
+    def tell(done: int, total: int) -> None:
+        bar or bar.append(Bar("weeks rolled up", total))
+        bar[0](done)
 
-
-def _roll_up() -> None:
-    """By the hub's own command where there is one; else tables of what its rollups would hold."""
-    from django.core.management import call_command, get_commands
-    from django.db import connection
-
-    from apps.telemetry.aggregates.sources import ROLLUPS, existing
-
-    sql = ROOT / "apps" / "telemetry" / "timescale" / "sql"
-    if "refresh_rollups" in get_commands():
-        call_command("refresh_rollups", start=START.isoformat(), end=END.isoformat(), verbosity=0)
+    now = year.end + timedelta(minutes=1)
+    if read_edition(connection) is Edition.COMMUNITY:
+        services.recompute_rollups(start=year.start, end=year.end, now=now, on_progress=tell)
     else:
-        with connection.cursor() as cursor:
-            for source in reversed(ROLLUPS):
-                query = (sql / f"{source.relation}.sql").read_text().split(" AS\n", 1)[1].replace("WITH NO DATA;", "")
-                cursor.execute(f"CREATE TABLE {source.relation} AS {query}")
-                cursor.execute(f"ALTER TABLE {source.relation} ADD PRIMARY KEY (device_metric_id, bucket)")
-                cursor.execute(f"VACUUM ANALYZE {source.relation}")
-    existing.forget()
+        services.refresh_rollups(now=now, on_progress=tell)

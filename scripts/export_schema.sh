@@ -42,13 +42,11 @@ from apps.telemetry.timescale.lifecycle import read_lifecycle
 from apps.telemetry.timescale.plan import build_plan
 
 lifecycle = read_lifecycle(connection, settings.TELEMETRY)
-apache = [step.key for step in build_plan(Edition.APACHE, lifecycle)]
-for step in build_plan(Edition.COMMUNITY, lifecycle):
-    where = "" if step.key in apache else " (Community edition)"
-    print(f"\n-- {step.title}{where}\n{step.clean_sql}")
-community = [step.key for step in build_plan(Edition.COMMUNITY, lifecycle)]
-for step in build_plan(Edition.APACHE, lifecycle):
-    if step.key not in community:
+community, apache = (build_plan(edition, lifecycle) for edition in (Edition.COMMUNITY, Edition.APACHE))
+for step in community:
+    print(f"\n-- {step.title}{'' if step in apache else ' (Community edition)'}\n{step.clean_sql}")
+for step in apache:
+    if step not in community:
         print(f"\n-- {step.title} (Apache-2 edition)\n{step.clean_sql}")
 PYTHON
 }

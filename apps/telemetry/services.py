@@ -36,8 +36,11 @@ def note_changed(*, device_metric_ids: list[int], start: datetime, end: datetime
 
 
 def refresh_rollups(*, now: datetime, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
-    """Bring the rollups up to date, where the database does not do that by itself. Returns the number of steps."""
+    """Bring the rollups up to date; where the database does that by itself, see to it that it does so in good time.
+    Returns the number of steps.
+    """
     if read_edition(connection) is Edition.COMMUNITY:
+        continuous.pace(connection)
         return 0
     return refresh.refresh(connection, now=now, on_progress=on_progress)
 

@@ -1710,19 +1710,19 @@ SELECT add_compression_policy('telemetry', compress_after => INTERVAL '30 days')
 SELECT remove_retention_policy('telemetry', if_exists => true);
 SELECT add_retention_policy('telemetry', drop_after => INTERVAL '1 year');
 
--- the rollup by hour
+-- the rollup by hour (Community edition)
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry_hourly WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS SELECT device_metric_id, time_bucket(INTERVAL '1 hour', ts) AS bucket, count(*) AS count, sum(coalesce(value_numeric, value_bool::int)) AS sum, sum(coalesce(value_numeric, value_bool::int) * coalesce(value_numeric, value_bool::int)) AS sum_sq, min(coalesce(value_numeric, value_bool::int)) AS min, max(coalesce(value_numeric, value_bool::int)) AS max, first(coalesce(value_numeric, value_bool::int), ts) AS first, last(coalesce(value_numeric, value_bool::int), ts) AS last FROM telemetry GROUP BY device_metric_id, time_bucket(INTERVAL '1 hour', ts) WITH NO DATA;
 
--- telemetry_hourly refreshed every 15 minutes (Community edition)
+-- telemetry_hourly refreshed every minute (Community edition)
 SELECT remove_continuous_aggregate_policy('telemetry_hourly', if_exists => true);
-SELECT add_continuous_aggregate_policy('telemetry_hourly', start_offset => INTERVAL '1 year', end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '15 minutes');
+SELECT add_continuous_aggregate_policy('telemetry_hourly', start_offset => INTERVAL '1 year', end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '1 minute');
 
--- the rollup by day
+-- the rollup by day (Community edition)
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry_daily WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS SELECT device_metric_id, time_bucket(INTERVAL '1 day', hours.bucket) AS bucket, sum(count)::bigint AS count, sum(sum) AS sum, sum(sum_sq) AS sum_sq, min(min) AS min, max(max) AS max, first(first, hours.bucket) AS first, last(last, hours.bucket) AS last FROM telemetry_hourly AS hours GROUP BY device_metric_id, time_bucket(INTERVAL '1 day', hours.bucket) WITH NO DATA;
 
--- telemetry_daily refreshed every 1 hour (Community edition)
+-- telemetry_daily refreshed every minute (Community edition)
 SELECT remove_continuous_aggregate_policy('telemetry_daily', if_exists => true);
-SELECT add_continuous_aggregate_policy('telemetry_daily', start_offset => INTERVAL '2 years', end_offset => INTERVAL '1 day', schedule_interval => INTERVAL '1 hour');
+SELECT add_continuous_aggregate_policy('telemetry_daily', start_offset => INTERVAL '2 years', end_offset => INTERVAL '1 day', schedule_interval => INTERVAL '1 minute');
 
 -- telemetry_hourly kept for 2 years (Community edition)
 SELECT remove_retention_policy('telemetry_hourly', if_exists => true);
@@ -1736,3 +1736,9 @@ CREATE TABLE IF NOT EXISTS rollup_hours (device_metric_id integer NOT NULL, buck
 CREATE TABLE IF NOT EXISTS rollup_days (LIKE rollup_hours INCLUDING ALL);
 SELECT create_hypertable('rollup_hours', by_range('bucket', INTERVAL '90 days'), create_default_indexes => false, if_not_exists => true);
 SELECT create_hypertable('rollup_days', by_range('bucket', INTERVAL '1800 days'), create_default_indexes => false, if_not_exists => true);
+
+-- the rollup by hour (Apache-2 edition)
+CREATE OR REPLACE VIEW telemetry_hourly AS WITH stale AS NOT MATERIALIZED (SELECT device_metric_id, range_agg(tstzrange(start_at, end_at)) AS hours FROM telemetry_invalidations GROUP BY device_metric_id) SELECT done.* FROM rollup_hours AS done LEFT JOIN stale USING (device_metric_id) WHERE done.bucket < (SELECT watermark FROM telemetry_rollup_state) AND (stale.hours IS NULL OR NOT stale.hours @> done.bucket) UNION ALL SELECT changed.device_metric_id, fresh.* FROM (SELECT device_metric_id, unnest(hours) AS hours FROM stale) AS changed CROSS JOIN LATERAL (SELECT time_bucket(INTERVAL '1 hour', ts) AS bucket, count(*) AS count, sum(coalesce(value_numeric, value_bool::int)) AS sum, sum(coalesce(value_numeric, value_bool::int) * coalesce(value_numeric, value_bool::int)) AS sum_sq, min(coalesce(value_numeric, value_bool::int)) AS min, max(coalesce(value_numeric, value_bool::int)) AS max, first(coalesce(value_numeric, value_bool::int), ts) AS first, last(coalesce(value_numeric, value_bool::int), ts) AS last FROM telemetry WHERE telemetry.device_metric_id = changed.device_metric_id AND ts >= lower(changed.hours) AND ts < least(upper(changed.hours), (SELECT coalesce(max(watermark), '-infinity') FROM telemetry_rollup_state)) GROUP BY 1) AS fresh UNION ALL SELECT series.id, newest.* FROM device_metrics AS series CROSS JOIN LATERAL (SELECT time_bucket(INTERVAL '1 hour', ts) AS bucket, count(*) AS count, sum(coalesce(value_numeric, value_bool::int)) AS sum, sum(coalesce(value_numeric, value_bool::int) * coalesce(value_numeric, value_bool::int)) AS sum_sq, min(coalesce(value_numeric, value_bool::int)) AS min, max(coalesce(value_numeric, value_bool::int)) AS max, first(coalesce(value_numeric, value_bool::int), ts) AS first, last(coalesce(value_numeric, value_bool::int), ts) AS last FROM telemetry WHERE telemetry.device_metric_id = series.id AND ts >= (SELECT coalesce(max(watermark), '-infinity') FROM telemetry_rollup_state) GROUP BY 1) AS newest;
+
+-- the rollup by day (Apache-2 edition)
+CREATE OR REPLACE VIEW telemetry_daily AS WITH stale AS NOT MATERIALIZED (SELECT device_metric_id, range_agg(tstzrange(time_bucket(INTERVAL '1 day', start_at), time_bucket(INTERVAL '1 day', end_at - INTERVAL '1 hour') + INTERVAL '24 hours')) AS days FROM telemetry_invalidations GROUP BY device_metric_id) SELECT done.* FROM rollup_days AS done LEFT JOIN stale USING (device_metric_id) WHERE done.bucket < (SELECT date_trunc('day', watermark, 'UTC') FROM telemetry_rollup_state) AND (stale.days IS NULL OR NOT stale.days @> done.bucket) UNION ALL SELECT changed.device_metric_id, fresh.* FROM (SELECT device_metric_id, unnest(days) AS days FROM stale) AS changed CROSS JOIN LATERAL (SELECT time_bucket(INTERVAL '1 day', hours.bucket) AS bucket, sum(count)::bigint AS count, sum(sum) AS sum, sum(sum_sq) AS sum_sq, min(min) AS min, max(max) AS max, first(first, hours.bucket) AS first, last(last, hours.bucket) AS last FROM telemetry_hourly AS hours WHERE hours.device_metric_id = changed.device_metric_id AND hours.bucket >= lower(changed.days) AND hours.bucket < least(upper(changed.days), (SELECT coalesce(max(date_trunc('day', watermark, 'UTC')), '-infinity') FROM telemetry_rollup_state)) GROUP BY 1) AS fresh UNION ALL SELECT hours.device_metric_id, time_bucket(INTERVAL '1 day', hours.bucket) AS bucket, sum(count)::bigint AS count, sum(sum) AS sum, sum(sum_sq) AS sum_sq, min(min) AS min, max(max) AS max, first(first, hours.bucket) AS first, last(last, hours.bucket) AS last FROM telemetry_hourly AS hours WHERE hours.bucket >= (SELECT coalesce(max(date_trunc('day', watermark, 'UTC')), '-infinity') FROM telemetry_rollup_state) GROUP BY 1, 2;

@@ -11,13 +11,10 @@ class Fill(StrEnum):
     LINEAR = "linear"
 
 
-def filled(rows: dict[int, list], moments: list[float], fill: Fill) -> dict[int, list]:
-    """`rows` are the values by the bucket's index, `moments` when buckets begin. Nothing is made up before the first
-    reading, and on a line nothing after the last; what is no number lies on no line.
+def filled(rows: dict[int, list], moments: list[float], fill: Fill, *, width: int) -> dict[int, list]:
+    """`rows` are `width` values by the bucket's index, `moments` when buckets begin. Nothing is made up before the
+    first reading, and on a line nothing after the last; what is no number lies on no line.
     """
-    if fill is Fill.NONE or not rows:
-        return rows if fill is Fill.NONE else {}
-    width = len(next(iter(rows.values())))
     whole = {index: rows.get(index, [None] * width) for index in range(len(moments))}
     for column in range(width):
         if fill is Fill.PREVIOUS:

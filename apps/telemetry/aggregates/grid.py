@@ -4,8 +4,11 @@ A bucket is as long as it is on the wall clock, whatever the clock was set to me
 bucket. Widths up to an hour stay that long when the clock is set: an hour that comes twice is two buckets.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
@@ -14,7 +17,7 @@ WIDTHS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21_600, "1d": 86_40
 CALENDAR = {"1d", "1w", "1mo"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grid:
     """`edges` are n + 1 times in UTC for n buckets; the first bucket holds `start`, the last ends at or after `end`."""
 
@@ -26,14 +29,32 @@ class Grid:
     def buckets(self) -> list[datetime]:
         return self.edges[:-1]
 
+    @cached_property
+    def moments(self) -> list[float]:
+        """The edges in seconds since 1970."""
+        return [edge.timestamp() for edge in self.edges]
+
+    @property
+    def literal(self) -> str:
+        """When buckets begin, as an array of PostgreSQL; a third of the time that adapting each datetime takes."""
+        return f"{{{','.join([edge.isoformat() for edge in self.buckets])}}}"
+
+    @property
+    def step(self) -> timedelta | None:
+        """The length of every bucket, if they have one."""
+        lengths = {later - earlier for earlier, later in pairwise(self.moments)}
+        return timedelta(seconds=lengths.pop()) if len(lengths) == 1 else None
+
     def is_aligned_to(self, unit: timedelta) -> bool:
         """Whether all edges between buckets lie on whole units of UTC."""
         seconds = unit.total_seconds()
-        return all(edge.timestamp() % seconds == 0 for edge in self.edges[1:-1])
+        return all(moment % seconds == 0 for moment in self.moments[1:-1])
 
-    def is_partial(self, index: int, now: datetime) -> bool:
-        """Whether the bucket reaches beyond what was asked for, or is not over yet."""
-        return self.edges[index] < self.start or self.edges[index + 1] > min(self.end, now)
+    def partial_buckets(self, now: datetime) -> set[int]:
+        """Those that reach beyond what was asked for, or are not over yet."""
+        whole_until = bisect_right(self.edges, min(self.end, now)) - 1
+        first = {0} if self.edges[0] < self.start else set()
+        return first | set(range(max(whole_until, 0), len(self.edges) - 1))
 
 
 def estimated_count(bucket: str, start: datetime, end: datetime) -> float:
@@ -52,8 +73,7 @@ def grid_of(*, bucket: str, start: datetime, end: datetime, zone: ZoneInfo) -> G
 def stepped_grid(*, step: timedelta, start: datetime, end: datetime) -> Grid:
     """Steps of any length from `start` on; the last one may end after `end`."""
     start, end = start.astimezone(UTC), end.astimezone(UTC)
-    count = -((start - end) // step)
-    return Grid([start + step * n for n in range(count + 1)], start, end)
+    return Grid([start, *_evenly(start, end, step)], start, end)
 
 
 def _calendar_edges(bucket: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:
@@ -81,9 +101,17 @@ def _clock_edges(width: timedelta, start: datetime, end: datetime, zone: ZoneInf
     edges = [_clock_edge(start - since, local - since, width, zone)]
     while edges[-1] < end:
         local = edges[-1].astimezone(zone).replace(tzinfo=None)
+        if local == _midnight(local) and _instant(local + DAY, zone) - edges[-1] == DAY:
+            edges += _evenly(edges[-1], min(edges[-1] + DAY, end), width)
+            continue
         rest = width - (local - _midnight(local)) % width
         edges.append(_clock_edge(edges[-1] + rest, local + rest, width, zone))
     return edges
+
+
+def _evenly(start: datetime, end: datetime, width: timedelta) -> list[datetime]:
+    """Edges after `start`, the last at or after `end`."""
+    return [start + width * n for n in range(1, -((start - end) // width) + 1)]
 
 
 def _clock_edge(moment: datetime, wall: datetime, width: timedelta, zone: ZoneInfo) -> datetime:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -29,13 +30,17 @@ class Aggregation:
     fill: Fill = Fill.NONE
     where: ReadingFilter = EVERYTHING
 
+    @property
+    def without_count(self) -> list[str]:
+        return [name for name in self.functions if name != "count"]
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """By series id and index of the bucket: the value of each function; `count` always comes last."""
+    """By series id and index of the bucket: the value of each function, and last the count, asked for or not."""
 
     source: str
-    rows: dict[int, dict[int, list]]
+    rows: dict[int, dict[int, tuple]]
 
 
 def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
@@ -44,7 +49,7 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
     numbers = [one for one in asked.series if one.metric.data_type != TEXT]
     of_numbers, of_texts = find(asked, numbers), _find_texts(asked, texts)
     intervals = usual_intervals([one.pk for one in asked.series], _within(asked))
-    answer = []
+    frames, answer = _frames(asked, now), []
     for one in asked.series:
         found = of_texts if one.metric.data_type == TEXT else of_numbers
         interval = intervals.get(one.pk)
@@ -55,7 +60,7 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
                 "unit": one.unit or one.metric.unit,
                 "source": found.source,
                 "interval_seconds": interval,
-                "points": _points(asked, one, found.rows.get(one.pk, {}), interval, now),
+                "points": _points(asked, one, found.rows.get(one.pk, {}), interval, frames),
             }
         )
     return (of_numbers if numbers or not texts else of_texts).source, answer
@@ -64,8 +69,9 @@ def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
 def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
     """Numbers and truths, from rollups where they can answer."""
     from_rollups = asked.where.is_of_time_only and not set(asked.functions) & set(statements.PERCENTILES)
-    pieces = pieces_of(asked.grid) if from_rollups else raw_piece(asked.grid)
-    source, ids, names = coarsest(pieces), [one.pk for one in series], [*asked.functions, "count"]
+    ids, names = [one.pk for one in series], [*asked.without_count, "count"]
+    pieces = pieces_of(asked.grid, ids) if from_rollups else raw_piece(asked.grid)
+    source = coarsest(pieces)
     if source == "raw":
         columns = [statements.OF_READINGS[name] for name in names]
         query = statements.of_readings(ids, asked.grid, _within(asked), columns)
@@ -76,41 +82,64 @@ def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
 
 def _find_texts(asked: Aggregation, series: list[DeviceMetric]) -> Found:
     """Texts have a first, a last and a count."""
-    columns = [statements.OF_TEXTS.get(name, "NULL") for name in asked.functions]
+    if not series:
+        return Found("raw", {})
+    columns = [statements.OF_TEXTS.get(name, "NULL") for name in asked.without_count]
     query = statements.of_readings([one.pk for one in series], asked.grid, _within(asked), [*columns, "count(*)"])
-    return Found("raw", _rows(*query) if series else {})
+    return Found("raw", _rows(*query))
 
 
 def _within(asked: Aggregation) -> ReadingFilter:
     return replace(asked.where, start=asked.grid.start, end=asked.grid.end)
 
 
-def _rows(sql: str, params: dict) -> dict[int, dict[int, list]]:
-    found: dict[int, dict[int, list]] = {}
+def _rows(sql: str, params: dict) -> dict[int, dict[int, tuple]]:
+    found: dict[int, dict[int, tuple]] = {}
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        for series_id, place, *values in cursor.fetchall():
-            found.setdefault(series_id, {})[place] = values
+        for row in cursor.fetchall():
+            found.setdefault(row[0], {})[row[1]] = row[2:]
     return found
 
 
-def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, now: datetime) -> list[dict]:
-    edges, functions = asked.grid.edges, [name for name in asked.functions if name != "count"]
-    kept = [asked.functions.index(name) for name in functions]
-    truths = [name in ("first", "last") and one.metric.data_type == TRUTH for name in functions]
-    values = {index: [_as(row[k], truth) for k, truth in zip(kept, truths, strict=True)] for index, row in rows.items()}
-    if not rows and asked.fill is not Fill.NONE:
-        values = {index: [None] * len(functions) for index in range(len(edges) - 1)}
-    points = []
-    moments = [edge.timestamp() for edge in edges] if asked.fill is not Fill.NONE else []
-    for index, row in (filled(values, moments[:-1], asked.fill) if rows else values).items():
+def _frames(asked: Aggregation, now: datetime) -> list[tuple[datetime, float, bool]]:
+    """Of each bucket: when it begins in the zone asked for, its seconds, and whether it is cut off."""
+    partial = asked.grid.partial_buckets(now)
+    return [
+        (edge.astimezone(asked.zone), following - moment, index in partial)
+        for index, (edge, (moment, following)) in enumerate(
+            zip(asked.grid.buckets, pairwise(asked.grid.moments), strict=True)
+        )
+    ]
+
+
+def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, frames: list) -> list[dict]:
+    functions, points = asked.without_count, []
+    for index, values in _values(asked, one, rows).items():
+        bucket, seconds, is_partial = frames[index]
         count = rows[index][-1] if index in rows else 0
-        seconds = (edges[index + 1] - edges[index]).total_seconds()
-        point = {"bucket": edges[index].astimezone(asked.zone)} | dict(zip(functions, row, strict=True))
-        point |= {"count": count, "coverage": coverage(count, interval, seconds)}
-        points.append(point | {"partial": True} if asked.grid.is_partial(index, now) else point)
+        point = {"bucket": bucket}
+        point.update(zip(functions, values, strict=False))  # behind the values there may be a count
+        point["count"] = count
+        point["coverage"] = coverage(count, interval, seconds)
+        if is_partial:
+            point["partial"] = True
+        points.append(point)
     return points
 
 
-def _as(value, truth: bool):
-    return value if value is None or not truth else bool(value)
+def _values(asked: Aggregation, one: DeviceMetric, rows: dict) -> dict:
+    """Of each bucket that is to be shown."""
+    functions, values = asked.without_count, rows
+    if one.metric.data_type == TRUTH:
+        values = {index: [_as(*pair) for pair in zip(functions, row, strict=False)] for index, row in rows.items()}
+    if asked.fill is Fill.NONE:
+        return values
+    width = len(functions)
+    known = {index: list(row[:width]) for index, row in values.items()}
+    return filled(known, asked.grid.moments[:-1], asked.fill, width=width)
+
+
+def _as(function: str, value):
+    """A truth is one again where it is that of a reading."""
+    return bool(value) if value is not None and function in ("first", "last") else value

@@ -33,12 +33,12 @@ OF_PARTS = {
 FUNCTIONS = tuple(OF_READINGS)
 
 _READINGS = """
-    SELECT device_metric_id, width_bucket(ts, %(buckets)s::timestamptz[]) - 1 AS place, {columns}
+    SELECT device_metric_id, width_bucket(ts, {buckets}) - 1 AS place, {columns}
     FROM telemetry WHERE device_metric_id = ANY(%(series)s){conditions}
     GROUP BY 1, 2 ORDER BY 1, 2
 """
 _PARTS = """
-    SELECT device_metric_id, width_bucket(bucket, %(buckets)s::timestamptz[]) - 1 AS place, {columns}
+    SELECT device_metric_id, width_bucket(bucket, {buckets}) - 1 AS place, {columns}
     FROM ({parts}) AS parts (device_metric_id, bucket, count, sum, sum_sq, min, max, first, last)
     GROUP BY 1, 2 ORDER BY 1, 2
 """
@@ -55,15 +55,25 @@ _OF_EDGE = f"""
 def of_readings(series_ids: list[int], grid: Grid, where: ReadingFilter, columns: list[str]) -> tuple[str, dict]:
     """Rows (series id, index of the bucket, value of each column), of buckets that hold readings."""
     conditions, params = where.sql()
-    sql = _READINGS.format(columns=", ".join(columns), conditions=conditions)
-    return sql, params | {"series": series_ids, "buckets": grid.buckets}
+    buckets, edges = _edges(grid)
+    sql = _READINGS.format(columns=", ".join(columns), conditions=conditions, buckets=buckets)
+    return sql, params | edges | {"series": series_ids}
 
 
 def of_pieces(series_ids: list[int], grid: Grid, pieces: list[Piece], columns: list[str]) -> tuple[str, dict]:
     """The same from rollups, and from readings where a rollup's units reach beyond what was asked for."""
-    params, parts = {"series": series_ids, "buckets": grid.buckets}, []
+    buckets, params = _edges(grid)
+    params["series"], parts = series_ids, []
     for n, piece in enumerate(pieces):
         template = _OF_EDGE if piece.source is RAW else _OF_ROLLUP
         parts.append(template.format(relation=piece.source.relation, n=n))
         params |= {f"start_{n}": piece.start, f"end_{n}": piece.end}
-    return _PARTS.format(columns=", ".join(columns), parts=" UNION ALL ".join(parts)), params
+    return _PARTS.format(columns=", ".join(columns), parts=" UNION ALL ".join(parts), buckets=buckets), params
+
+
+def _edges(grid: Grid) -> tuple[str, dict]:
+    """When buckets begin, as an array. A thousand times take a millisecond to send, and next to nothing to count up."""
+    if step := grid.step:
+        counted = "array(SELECT generate_series(%(first)s::timestamptz, %(last)s::timestamptz, %(step)s::interval))"
+        return counted, {"first": grid.edges[0], "last": grid.edges[-2], "step": step}
+    return "%(buckets)s::timestamptz[]", {"buckets": grid.buckets}

@@ -1,3 +1,4 @@
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.response import Response
@@ -122,6 +123,7 @@ def _page(asked: dict, read, series: list) -> list:
         series=series,
         where=filter_of(asked),
         limit=asked["limit"],
+        now=timezone.now(),
         ascending=ascending != backwards,
         after=cursor and cursor.place,
     )

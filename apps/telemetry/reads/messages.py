@@ -36,14 +36,20 @@ class StoredMessage:
 
 
 def read_messages(
-    *, series: list[DeviceMetric], where: ReadingFilter, limit: int, ascending: bool = False, after: Place | None = None
+    *,
+    series: list[DeviceMetric],
+    where: ReadingFilter,
+    limit: int,
+    now: datetime,
+    ascending: bool = False,
+    after: Place | None = None,
 ) -> list[StoredMessage]:
     """The first `limit` messages after the place; rows of a message follow each other, as the order has the device
     before the series. So of as many rows as `limit` messages can have, only the last message may be cut.
     """
     by_id = {one.pk: one for one in series}
     widest = max(_count_by_device(series), default=1)
-    rows = read_rows(series=series, where=where, limit=limit * widest, ascending=ascending, after=after)
+    rows = read_rows(series=series, where=where, limit=limit * widest, now=now, ascending=ascending, after=after)
     keyed = groupby(rows, key=lambda row: (row[1], by_id[row[0]].device_id))
     messages = []
     for (ts, _), group in keyed:

@@ -1,7 +1,9 @@
 """Pages of readings in the order of time, over any number of series, by keyset."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from django.db import connection
@@ -35,6 +37,8 @@ _HORIZON = """,
             SELECT {nearest}(ts) AS last FROM found GROUP BY id HAVING count(*) = %(share)s) AS cut)"""
 
 LEAST_SHARE = 32
+# Two chunks or three, as they are by default; then many; then all that there are.
+WINDOWS = (timedelta(days=14), timedelta(days=182))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,45 @@ class Place:
 
 
 def read_rows(
-    *, series: list[DeviceMetric], where: ReadingFilter, limit: int, ascending: bool = False, after: Place | None = None
+    *,
+    series: list[DeviceMetric],
+    where: ReadingFilter,
+    limit: int,
+    now: datetime,
+    ascending: bool = False,
+    after: Place | None = None,
 ) -> list[tuple]:
     """(series id, ts, number, truth, text, quality, received_at) of the first `limit` readings after the place.
 
-    Of many series, each is first read for its fair share only, and more of each where that was not enough.
+    Read window by window: PostgreSQL then plans and opens the few chunks that hold the answer, not those of years.
     """
+    rows: list[tuple] = []
+    for window in windows(where, ascending=ascending, after=after, now=now):
+        rows += _read_window(series, window, limit - len(rows), ascending, after)
+        if len(rows) == limit:
+            break
+    return rows
+
+
+def windows(where: ReadingFilter, *, ascending: bool, after: Place | None, now: datetime) -> Iterator[ReadingFilter]:
+    """The time asked for in parts that follow each other in the order of reading, each longer than the one before."""
+    if ascending:
+        known = [moment for moment in (where.start, after and after.at) if moment]
+        edges = [max(known) + width for width in WINDOWS] if known else []
+        edges = [edge for edge in edges if edge < min(where.end or now, now)]
+        pairs = pairwise([where.start, *edges, where.end])
+        return (replace(where, start=start, end=end) for start, end in pairs)
+    known = [moment for moment in (where.end, after and after.at) if moment]
+    edges = [min([now, *known]) - width for width in WINDOWS]
+    edges = [edge for edge in edges if where.start is None or edge > where.start]
+    pairs = pairwise([where.end, *edges, where.start])
+    return (replace(where, start=start, end=end) for end, start in pairs)
+
+
+def _read_window(
+    series: list[DeviceMetric], where: ReadingFilter, limit: int, ascending: bool, after: Place | None
+) -> list[tuple]:
+    """Of many series, each is first read for its fair share only, and more of each where that was not enough."""
     if not series:
         return []
     share = limit if len(series) == 1 else min(limit, max(LEAST_SHARE, 4 * limit // len(series)))

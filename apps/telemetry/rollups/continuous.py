@@ -1,10 +1,17 @@
 """The Community edition's own rollups: continuous aggregates."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
+from time import sleep
 
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+SQL = Path(__file__).parent / "sql"
 NAMES = ("telemetry_hourly", "telemetry_daily")
+# Seconds between attempts where a policy is at work on the same buckets: TimescaleDB refuses rather than waits.
+PAUSES = (0.2, 0.5, 1, 2, 4, 8)
+LOCK_NOT_AVAILABLE = "55P03"
 
 _TABLES = """
     SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
@@ -46,6 +53,12 @@ def hypertables(connection: BaseDatabaseWrapper) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
+def pace(connection: BaseDatabaseWrapper) -> None:
+    """How often the policies run, after what their last run took."""
+    with connection.cursor() as cursor:
+        cursor.execute((SQL / "pace.sql").read_text())
+
+
 def recompute(connection: BaseDatabaseWrapper, *, start: datetime, end: datetime, now: datetime) -> None:
     """Hours, then days, from `start` until before `end`. Not within a transaction: TimescaleDB forbids it."""
     for name, bucket in zip(NAMES, (timedelta(hours=1), timedelta(days=1)), strict=True):
@@ -53,4 +66,15 @@ def recompute(connection: BaseDatabaseWrapper, *, start: datetime, end: datetime
             cursor.execute(_WINDOW, {"bucket": bucket, "start": start, "end": end, "now": now, "name": name})
             since, until = cursor.fetchone()
             if since < until:
-                cursor.execute("CALL refresh_continuous_aggregate(%s, %s, %s, force => true)", [name, since, until])
+                _refresh(cursor, name, since, until)
+
+
+def _refresh(cursor, name: str, since: datetime, until: datetime) -> None:
+    for pause in (*PAUSES, None):
+        try:
+            cursor.execute("CALL refresh_continuous_aggregate(%s, %s, %s, force => true)", [name, since, until])
+            return
+        except OperationalError as error:
+            if pause is None or error.__cause__.pgcode != LOCK_NOT_AVAILABLE:
+                raise
+            sleep(pause)

@@ -17,7 +17,7 @@ from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.models import Reading
 from apps.telemetry.tasks import apply_retention
 from apps.telemetry.tests.conftest import commit
-from apps.telemetry.tests.test_rollups import ask, clear, is_community, rolled_up
+from apps.telemetry.tests.test_rollups import ask, ask_nothing, clear, is_community, rolled_up
 from apps.telemetry.timescale import setup as timescale_setup
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -203,11 +203,6 @@ def refresh_continuous_aggregates() -> None:
     """All but the hour and the day of now: what has once been refreshed is not computed from the readings again."""
     for name, bucket in (("telemetry_hourly", "hour"), ("telemetry_daily", "day")):
         ask_nothing(f"CALL refresh_continuous_aggregate('{name}', NULL, date_trunc('{bucket}', now(), 'UTC'))")
-
-
-def ask_nothing(sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
 
 
 def test_every_policy_of_the_database_runs(series, configure):

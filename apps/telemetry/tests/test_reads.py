@@ -11,7 +11,7 @@ from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, Met
 from apps.telemetry.api.serializers import ReadingSerializer
 from apps.telemetry.models import Reading
 from apps.telemetry.reads.filters import ReadingFilter
-from apps.telemetry.reads.pages import rows_query
+from apps.telemetry.reads.pages import WINDOWS, rows_query, windows
 
 pytestmark = pytest.mark.django_db
 
@@ -95,6 +95,25 @@ class TestPages:
         for limit in (10, 100, 500):
             assert values(get(limit=limit)) == newest[:limit]
 
+    @pytest.mark.parametrize("limit", [1, 3, 100])
+    @pytest.mark.parametrize("order", ["asc", "desc"])
+    @pytest.mark.parametrize("path", [SERIES, MESSAGES])
+    def test_pages_go_on_where_a_window_ends(self, device, alex, api, path, order, limit):
+        """Readings before, at and after the ends of the windows in which pages are read, and in the future."""
+        now = datetime.now(UTC)
+        moments = [now + timedelta(days=1), now, now - timedelta(days=900)]
+        moments += [now - width + timedelta(seconds=n) for width in WINDOWS for n in (-1, 0, 1)]
+        for _ in range(2):
+            series = DeviceMetricFactory(device=device)
+            Reading.objects.bulk_create(Reading(device_metric=series, ts=at, value_numeric=1) for at in moments)
+        for within in ({}, {"start": moments[2]}, {"end": moments[0] + timedelta(days=1)}, {"start": moments[4]}):
+            query = {"order": order, "limit": limit} | {name: at.isoformat() for name, at in within.items()}
+            pages = walk(api, alex, f"{path}?{urlencode(query)}")
+            found = [row["timestamp"] for page in pages for row in page["results"]]
+            expected = [at for at in moments if at >= within.get("start", at)]
+            expected = sorted(expected * (2 if path == SERIES else 1), reverse=order == "desc")
+            assert [datetime.fromisoformat(text) for text in found] == expected
+
     def test_forged_cursor_is_refused(self, api, alex, device):
         answer = api(alex).get(f"{SERIES}?cursor=abc")
         assert answer.status_code == 400
@@ -170,20 +189,25 @@ class TestCost:
             cursor.execute("ANALYZE telemetry")
         return vibration
 
-    @pytest.mark.parametrize("limit", [1000, 10_000])
-    def test_newest_readings_are_index_scans_and_no_sort_over_chunks(self, ten_weeks, limit):
-        sql, params = rows_query(series=[ten_weeks], where=ReadingFilter(), limit=limit, share=limit)
+    @pytest.mark.parametrize("limit", [100, 1000])
+    def test_newest_readings_are_index_scans_of_the_newest_chunks(self, ten_weeks, limit):
+        """Of three of the ten chunks, as many as two weeks touch; the others are not even planned for."""
+        now = START + timedelta(weeks=10)
+        newest = next(windows(ReadingFilter(), ascending=False, after=None, now=now))
+        sql, params = rows_query(series=[ten_weeks], where=newest, limit=limit, share=limit)
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
             plan = cursor.fetchone()[0][0]["Plan"]
         scans = [node for node in nodes(plan) if node.get("Relation Name", "").startswith("_hyper")]
 
+        assert 1 <= len(scans) <= 3
         assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Scan Backward", "Index Only Scan"}
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= limit
         assert not any("Sort" in node["Node Type"] for node in below(plan, "Limit"))
 
-    def test_page_costs_two_queries_whatever_its_length(self, ten_weeks, api, alex, django_assert_num_queries):
-        with django_assert_num_queries(2):
+    def test_page_costs_four_queries_at_most(self, ten_weeks, api, alex, django_assert_num_queries):
+        """One for the series, and one for each window down to readings of half a year ago."""
+        with django_assert_num_queries(4):
             answer = api(alex).get(f"{SERIES}?device=VIB-SN-001&limit=10000")
         rows = answer.json()["results"]
         assert len(rows) == 10_000

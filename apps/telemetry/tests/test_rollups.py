@@ -1,22 +1,30 @@
 """Rollups say what GROUP BY on the readings says, whatever came in and whenever they were refreshed."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from threading import Thread
+from threading import Thread, Timer
 from time import sleep
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from apps.devices.models import DeviceMetric
 from apps.devices.tests.factories import DeviceMetricFactory
+from apps.notifications.tests.receivers import wait_for
 from apps.telemetry import services
+from apps.telemetry.aggregates.grid import grid_of
+from apps.telemetry.aggregates.query import Aggregation, find
+from apps.telemetry.aggregates.sources import existing
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.models import Invalidation, Reading, RollupState
 from apps.telemetry.rollups import continuous, log
 from apps.telemetry.tests.conftest import commit
-from apps.telemetry.timescale import plan
+from apps.telemetry.timescale import plan, setup
 from apps.telemetry.timescale.edition import Edition, read_edition
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,13 +57,16 @@ def pair(ingesting):
 
 
 def clear() -> None:
+    """No readings, and rollups that have never been refreshed. How far those of the database were can't be set back."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE telemetry")
         if is_community():
-            for name in continuous.NAMES:
-                cursor.execute("CALL refresh_continuous_aggregate(%s, NULL, NULL)", [name])
+            cursor.execute("DROP MATERIALIZED VIEW telemetry_daily")
+            cursor.execute("DROP MATERIALIZED VIEW telemetry_hourly")
         else:
             cursor.execute("TRUNCATE rollup_hours, rollup_days, telemetry_rollup_state, telemetry_invalidations")
+    if is_community():
+        setup.run(connection, django_settings.TELEMETRY, force=True, on_step=lambda step: None)
 
 
 def is_community() -> bool:
@@ -87,6 +98,11 @@ def refresh(hours: int) -> None:
         services.refresh_rollups(now=now)
 
 
+def ask_nothing(sql: str, params: list | None = None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+
+
 def ask(sql: str) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
@@ -107,6 +123,22 @@ def from_readings(interval: str) -> list[tuple]:
 def assert_exact() -> None:
     assert rolled_up("telemetry_hourly") == from_readings("1 hour")
     assert rolled_up("telemetry_daily") == from_readings("1 day")
+    for bucket in ("1h", "1d"):
+        existing.forget()
+        read = read_by_the_hub(bucket)
+        existing.pretend_none()
+        assert read == read_by_the_hub(bucket)
+    existing.forget()
+
+
+def read_by_the_hub(bucket: str) -> dict:
+    """Which asks the rollups past their views where it may; times that begin and end within an hour."""
+    zone, odd = ZoneInfo("UTC"), timedelta(minutes=17)
+    newest = ask("SELECT coalesce(max(ts), now()) FROM telemetry")[0][0]
+    grid = grid_of(bucket=bucket, start=NOON - 2 * DAY - odd, end=newest + odd, zone=zone)
+    functions = ["sum", "min", "max", "first", "last"]
+    series = list(DeviceMetric.objects.order_by("pk"))
+    return find(Aggregation(series=series, grid=grid, zone=zone, functions=functions), series).rows
 
 
 @given(steps=steps)
@@ -130,11 +162,10 @@ def test_rollups_are_what_group_by_says(pair, ingesting, steps):
 
 
 def test_newest_readings_are_in_before_any_refresh(pair, ingesting):
-    later = 30 * 24 * 60  # than all that other tests have had continuous aggregates refresh
-    store(ingesting, pair, [(0, later, 5)])
+    store(ingesting, pair, [(0, 0, 5)])
     assert_exact()
     refresh(-5)
-    store(ingesting, pair, [(0, later + 60, 6)])
+    store(ingesting, pair, [(0, 60, 6)])
     assert_exact()
 
 
@@ -207,6 +238,79 @@ class TestOwnRollups:
         store(ingesting, pair, [(0, 2, 100)])
         services.refresh_rollups(now=NOON + DAY)
         assert [row[2:4] for row in rolled_up("telemetry_hourly")] == [(2, 11.0)]
+
+
+class TestContinuousAggregates:
+    @pytest.fixture(autouse=True)
+    def continuous(self, db):
+        if not is_community():
+            pytest.skip("This edition has none.")
+
+    def test_late_readings_are_in_once_the_policies_have_run(self, pair, ingesting):
+        store(ingesting, pair, [(0, 0, 5), (1, -2000, 6)])
+        run_policies()
+        store(ingesting, pair, [(0, 1, 7), (1, -1999, 8)])
+        store(ingesting, pair, [(0, 0, 9)], overwrite=True)
+        assert rolled_up("telemetry_hourly") != from_readings("1 hour")
+        run_policies()
+        assert_exact()
+
+    def test_hours_between_late_ones_are_left_alone(self, pair, ingesting):
+        """The refresh is for all series at once, so a large one for a few scattered readings would be dear."""
+        store(ingesting, pair, [(0, 60 * hour, hour) for hour in range(-30, 30)])
+        run_policies()
+        (hours,) = continuous.hypertables(connection)[:1]
+        written = f'SELECT bucket, xmin::text FROM _timescaledb_internal."{hours}" ORDER BY 1'
+        before = dict(ask(written))
+        late = range(-30, 30, 3)
+        for hour in late:
+            store(ingesting, pair, [(0, 60 * hour + 1, hour)])
+        run_policies()
+        changed = {bucket for bucket, transaction in ask(written) if before[bucket] != transaction}
+        assert changed == {NOON + hour * HOUR for hour in late}
+
+    @pytest.mark.parametrize(("seconds", "minutes"), [(0.02, 1), (20, 4), (600, 15)])
+    def test_policies_that_take_long_run_less_often(self, pair, seconds, minutes):
+        ask_nothing("SELECT alter_job(job_id, schedule_interval => '1 hour') FROM timescaledb_information.jobs")
+        ask_nothing(
+            "INSERT INTO _timescaledb_internal.bgw_job_stat SELECT job_id, now(), now() + INTERVAL '1 second' * %s, "
+            "now(), now(), true, 1, INTERVAL '0', INTERVAL '0', 1, 0, 0, 0, 0, 0 FROM timescaledb_information.jobs "
+            "WHERE proc_name = 'policy_refresh_continuous_aggregate'",
+            [seconds],
+        )
+        services.refresh_rollups(now=NOON)
+        assert ask(
+            "SELECT DISTINCT schedule_interval FROM timescaledb_information.jobs "
+            "WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+        ) == [(timedelta(minutes=minutes),)]
+
+    def test_recomputing_waits_for_a_policy_at_work_on_the_same_hours(self, pair, ingesting):
+        store(ingesting, pair, [(0, 0, 5)])
+        run_policies()
+        store(ingesting, pair, [(0, 1, 6)])
+        with closing(connection.copy()) as other:
+            other.set_autocommit(False)
+            other.cursor().execute("LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE")
+            policies = Thread(target=_run_policies_beside)
+            policies.start()
+            wait_for(lambda: ask("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'telemetry'::regclass"))
+            Timer(0.5, other.connection.rollback).start()
+            services.recompute_rollups(start=NOON, end=NOON + DAY, now=NOON + 2 * DAY)
+            policies.join()
+        assert_exact()
+
+
+def run_policies() -> None:
+    jobs = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = %s ORDER BY job_id"
+    with connection.cursor() as cursor:
+        cursor.execute(jobs, ["policy_refresh_continuous_aggregate"])
+        for (job,) in cursor.fetchall():
+            cursor.execute("CALL run_job(%s)", [job])
+
+
+def _run_policies_beside() -> None:
+    run_policies()
+    connection.close()
 
 
 def _refresh_beside() -> None:

@@ -23,7 +23,11 @@ def series():
 
 @pytest.fixture
 def rollups():
-    """The rollups' queries as plain views, in a schema of their own."""
+    make_plain_views()
+
+
+def make_plain_views() -> None:
+    """The rollups' queries as views, in a schema of their own, for the rest of the transaction."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA rollups")
         cursor.execute("SET LOCAL search_path TO rollups, public")

@@ -115,15 +115,15 @@ def _rollups(lifecycle: Lifecycle) -> list[Step]:
     raw, hourly, daily = lifecycle.shortest_raw, lifecycle.hourly_retention, lifecycle.daily_retention
     return [
         Step("telemetry_hourly", "the rollup by hour", hours_view("telemetry_hourly"), "continuous"),
-        _refresh("telemetry_hourly", kept=(raw, hourly), bucket="1 hour", every="15 minutes"),
+        _refresh("telemetry_hourly", kept=(raw, hourly), bucket="1 hour"),
         Step("telemetry_daily", "the rollup by day", days_view("telemetry_daily"), "continuous"),
-        _refresh("telemetry_daily", kept=(hourly, daily), bucket="1 day", every="1 hour"),
+        _refresh("telemetry_daily", kept=(hourly, daily), bucket="1 day"),
         _retention("telemetry_hourly", hourly),
         _retention("telemetry_daily", daily),
     ]
 
 
-def _refresh(relation: str, *, kept: tuple[Interval | None, ...], bucket: str, every: str) -> Step:
+def _refresh(relation: str, *, kept: tuple[Interval | None, ...], bucket: str) -> Step:
     reach = min(interval or FOREVER for interval in kept)
-    statements = sql("refresh_policy", relation=relation, interval=reach.literal, bucket=bucket, every=every)
-    return Step(f"refresh {relation} back to", f"{relation} refreshed every {every}", statements, reach)
+    statements = sql("refresh_policy", relation=relation, interval=reach.literal, bucket=bucket)
+    return Step(f"refresh {relation} back to", f"{relation} refreshed every minute", statements, reach)
