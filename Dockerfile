@@ -3,9 +3,10 @@ FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
-# .local holds what a container keeps: the secret key, mail of the demo. A volume put there inherits its owner.
+# .local holds what a container keeps: the secret key, mail of the demo; /archive old readings. Volumes put there inherit
+# the owner.
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin iot_hub \
-    && install -d -o iot_hub /app /app/.local
+    && install -d -o iot_hub /app /app/.local /archive
 WORKDIR /app
 
 # Packages change seldom and code often: in this order a change of code leaves the packages' layer alone.

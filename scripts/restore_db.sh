@@ -73,9 +73,27 @@ drop() { # database
   sql postgres 'DROP DATABASE IF EXISTS :"name" WITH (FORCE)' -v name="$1"
 }
 
+# A run that was killed leaves its database behind. Ours to drop is what bears this mark and whose process is gone; once
+# a database is complete, it loses the mark.
+drop_leftovers() {
+  local names name
+  names=$(sql postgres "SELECT datname FROM pg_database
+    WHERE datname ~ '_restoring_[0-9]+$' AND shobj_description(oid, 'pg_database') = :'mark'" -v mark="$MARK")
+  while read -r name; do
+    [ -n "$name" ] && [ ! -d "/proc/${name##*_}" ] || continue
+    drop "$name"
+    say "  dropped $name, left by a run that was killed"
+  done <<<"$names"
+}
+
+mark() { # text
+  sql postgres 'COMMENT ON DATABASE :"name" IS :'"'text'" -v name="$NEW" -v text="$1"
+}
+
 create() {
   sql postgres 'CREATE DATABASE :"name" TEMPLATE template0' -v name="$NEW" || die "The new database could not be made. Nothing was restored."
   trap 'drop "$NEW" || true' EXIT
+  mark "$MARK"
   sql "$NEW" 'CREATE EXTENSION timescaledb VERSION :"version"' -v version="$VERSION"
   sql "$NEW" 'SELECT timescaledb_pre_restore()' >/dev/null
 }
@@ -91,6 +109,7 @@ fill() {
 # Without connections a database can be renamed, and TimescaleDB's own workers are connections too.
 take_place() {
   trap - EXIT
+  mark ''
   sql postgres 'ALTER DATABASE :"name" ALLOW_CONNECTIONS false' -v name="$NEW"
   [ "$REPLACES" = no ] || drop "$TARGET" || die "$TARGET could not be replaced; the restored data is in $NEW, which is closed to connections."
   sql postgres "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = :'name'" -v name="$NEW" >/dev/null
@@ -113,10 +132,12 @@ restore() {
   choose_database
   TARGET=${INTO:-$DATABASE}
   NEW=${TARGET:0:40}_restoring_$$
+  MARK="not complete, restore_db.sh on $(uname -n)"
   require_server postgres
   check_file
   check_version
   check_target
+  drop_leftovers
   create
   fill
   take_place

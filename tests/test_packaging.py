@@ -59,6 +59,12 @@ def test_mounted_path_or_volume_exists(service, mount):
     assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
+def test_compose_keeps_archived_readings_where_all_processes_see_them():
+    for name in ("web", "worker", "beat"):
+        assert SERVICES[name]["environment"]["ARCHIVE_DIR"] == "/archive"
+        assert "archive:/archive" in map(with_defaults, SERVICES[name]["volumes"])
+
+
 def test_compose_variables_are_documented():
     used = set(VARIABLE.findall((ROOT / "docker-compose.yml").read_text()))
     documented = set(re.findall(r"^#?\s*([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE))

@@ -35,11 +35,6 @@ class Grid:
         return [edge.timestamp() for edge in self.edges]
 
     @property
-    def literal(self) -> str:
-        """When buckets begin, as an array of PostgreSQL; a third of the time that adapting each datetime takes."""
-        return f"{{{','.join([edge.isoformat() for edge in self.buckets])}}}"
-
-    @property
     def step(self) -> timedelta | None:
         """The length of every bucket, if they have one."""
         lengths = {later - earlier for earlier, later in pairwise(self.moments)}

@@ -19,7 +19,6 @@ from apps.telemetry.api.asked import ReadingQuerySerializer, asked_by, filter_of
 from apps.telemetry.api.documents import json_response
 from apps.telemetry.api.export import FirstRenderer
 from apps.telemetry.export.forms import CONTENT_TYPES, Form
-from apps.telemetry.matrix.files import write_matrix
 from apps.telemetry.matrix.windows import Resampling, newest, numeric, resampled
 
 MAX_SERIES = 2000
@@ -128,6 +127,8 @@ def _refuse_too_many(columns: int, series: list) -> None:
 
 
 def _file(series: list, times: list, matrix: np.ndarray) -> HttpResponse:
+    from apps.telemetry.matrix.files import write_matrix  # with pyarrow, 50 MB that JSON doesn't need
+
     body = io.BytesIO()
     write_matrix(body, series, times, matrix)
     return HttpResponse(

@@ -19,13 +19,19 @@ class _Blocks:
         self._sink, self._block = sink, bytearray()
         self._gzip = zlib.compressobj(level=5, wbits=GZIP) if gzip else None
 
+    def __enter__(self) -> "_Blocks":
+        return self
+
+    def __exit__(self, *failure) -> None:
+        pass
+
     def write(self, row: bytes) -> int:
         self._block += row
         if len(self._block) >= BLOCK_BYTES:
             self._flush()
         return len(row)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._flush()
         if self._gzip:
             self._sink.write(self._gzip.flush())
@@ -50,11 +56,10 @@ class _Counted:
 
 def export(order: Order, sink, *, gzip: bool = False, on_rows: Callable[[int], None] | None = None) -> int:
     """Write all readings of the order to `sink.write`; how many they were. Parquet is compressed in itself."""
-    rows = ParquetRows(sink, order.series) if order.form is Form.PARQUET else _Blocks(sink, gzip=gzip)
-    with connection.cursor() as cursor:
+    made = ParquetRows(sink, order.series) if order.form is Form.PARQUET else _Blocks(sink, gzip=gzip)
+    with made as rows, connection.cursor() as cursor:
         # Times are read back as UTC whatever the session says.
         statement = cursor.mogrify(*copy_statement(order)).decode()
         cursor.copy_expert(statement, _Counted(rows, on_rows) if on_rows else rows)
-        count = cursor.rowcount
-    rows.close()
-    return count
+        rows.finish()
+        return cursor.rowcount

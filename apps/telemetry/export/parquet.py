@@ -1,65 +1,62 @@
-"""Rows of COPY as Parquet with zstd: blocks of rows, read into columns by pyarrow, one row group each."""
+"""Rows of COPY as Parquet, by a process of its own (`encoder`) that ends with the export."""
 
-import io
+import json
+import subprocess
+import sys
+from threading import Thread
 
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
+from django.conf import settings
 
 from apps.devices.models import DeviceMetric
 
-BLOCK_BYTES = 8 * 1024 * 1024
-TIME = pa.timestamp("us", "UTC")
-NAME = pa.dictionary(pa.int32(), pa.string())
-COPIED = {
-    "place": pa.int32(),
-    "timestamp": TIME,
-    "value": pa.float64(),
-    "value_bool": pa.bool_(),
-    "value_text": pa.string(),
-    "quality": pa.float32(),
-    "received_at": TIME,
-}
-SCHEMA = pa.schema([("device", NAME), ("serial_number", NAME), ("metric", NAME), *list(COPIED.items())[1:]])
-READING = pa_csv.ConvertOptions(
-    column_types=COPIED,
-    true_values=["t"],
-    false_values=["f"],
-    strings_can_be_null=True,
-    quoted_strings_can_be_null=False,
-)
+BLOCK_BYTES = 256 * 1024
 
 
 class ParquetRows:
-    """Takes what COPY writes, a row at a time, and writes a file to `sink`."""
+    """Takes what COPY writes, a row at a time and a series after the other, and writes a file to `sink`."""
 
     def __init__(self, sink, series: list[DeviceMetric]):
-        self._writer = pq.ParquetWriter(
-            sink, SCHEMA, compression="zstd", use_dictionary=["device", "serial_number", "metric"]
+        self._sink, self._error = sink, None
+        self._encoder = subprocess.Popen(
+            [sys.executable, "-m", "apps.telemetry.export.encoder"],
+            cwd=settings.BASE_DIR,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=BLOCK_BYTES,
         )
+        self._thread = Thread(target=self._pass_on, name="parquet", daemon=True)
+        self._thread.start()
         names = [(str(one.device_id), one.device.serial_number, one.metric.name) for one in series]
-        self._names = [pa.array(column, pa.string()).dictionary_encode() for column in zip(*names, strict=True)]
-        self._block = bytearray()
+        self.write(json.dumps(names).encode() + b"\n")
+
+    def __enter__(self) -> "ParquetRows":
+        return self
+
+    def __exit__(self, *failure) -> None:
+        """Whatever happened, nothing of it goes on running."""
+        self._encoder.kill()
+        self._thread.join()
+        self._encoder.__exit__(*failure)
 
     def write(self, row: bytes) -> int:
-        self._block += row
-        if len(self._block) >= BLOCK_BYTES:
-            self._flush()
-        return len(row)
+        try:
+            return self._encoder.stdin.write(row)
+        except BrokenPipeError:
+            self._thread.join()
+            raise self._error or RuntimeError("The Parquet encoder has ended early.") from None
 
-    def close(self) -> None:
-        if self._block:
-            self._flush()
-        self._writer.close()
+    def finish(self) -> None:
+        self._encoder.stdin.close()
+        self._thread.join()
+        if self._error:
+            raise self._error
+        if self._encoder.wait():
+            raise RuntimeError(f"The Parquet encoder has failed ({self._encoder.returncode}).")
 
-    def _flush(self) -> None:
-        table = pa_csv.read_csv(
-            io.BytesIO(self._block),
-            read_options=pa_csv.ReadOptions(column_names=list(COPIED), use_threads=False),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=READING,
-        )
-        self._block = bytearray()
-        places = table["place"].combine_chunks()
-        names = [known.take(places) for known in self._names]
-        self._writer.write_table(pa.table([*names, *table.columns[1:]], schema=SCHEMA))
+    def _pass_on(self) -> None:
+        try:
+            while block := self._encoder.stdout.read1(BLOCK_BYTES):
+                self._sink.write(block)
+        except Exception as error:  # whoever writes rows is to know, whatever it was
+            self._error = error
+            self._encoder.kill()

@@ -5,7 +5,6 @@ the query. Django's ASGI handler would collect a plain iterator whole before sen
 """
 
 import asyncio
-import io
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -30,31 +29,24 @@ class Gone(Exception):
     """Nobody takes the export any more."""
 
 
-class _Pipe(io.RawIOBase):
+class _Pipe:
     """What is written in one thread is read in another. The end is None, or the error that ended it."""
 
     def __init__(self):
         self._blocks: queue.Queue = queue.Queue(QUEUED_BLOCKS)
-        self._position, self._gone = 0, threading.Event()
+        self._gone = threading.Event()
 
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, block) -> int:
-        if len(block):
-            self._put(bytes(block))
-            self._position += len(block)
+    def write(self, block: bytes) -> int:
+        if block:
+            self._put(block)
         return len(block)
 
     def finish(self, error: Exception | None) -> None:
         with suppress(Gone):
             self._put(error)
 
-    def read_block(self, seconds: float | None = None) -> bytes | None:
-        block = self._blocks.get(timeout=seconds)
+    def read_block(self) -> bytes | None:
+        block = self._blocks.get()
         if isinstance(block, Exception):
             raise block
         return block

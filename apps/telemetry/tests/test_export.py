@@ -18,6 +18,7 @@ from django.db import connection
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, MetricFactory
 from apps.notifications.tests.receivers import wait_for
 from apps.telemetry.export import streaming
+from apps.telemetry.export.encoder import GROUP_ROWS
 from apps.telemetry.tests.test_reads import store
 
 # The export reads with a connection of its own.
@@ -125,16 +126,15 @@ class TestForms:
         assert body == plain
 
     @pytest.mark.parametrize("form", ["csv", "parquet"])
-    def test_blocks_are_put_together_without_a_seam(self, device, get, form, monkeypatch):
-        monkeypatch.setattr("apps.telemetry.export.parquet.BLOCK_BYTES", 100_000)
-        many(device, 20_000)
+    def test_blocks_are_put_together_without_a_seam(self, device, get, form):
+        many(device, GROUP_ROWS + 20_000)
         _, body = get(format=form)
         if form == "csv":
-            assert len(rows_of_csv(body)) == 20_000
+            assert len(rows_of_csv(body)) == GROUP_ROWS + 20_000
         else:
             times = pq.read_table(io.BytesIO(body))["timestamp"].to_pylist()
             assert times == sorted(set(times))
-            assert len(times) == 20_000
+            assert len(times) == GROUP_ROWS + 20_000
 
 
 class TestWhat:

@@ -12,6 +12,8 @@ from django.db import connection, connections
 from apps.telemetry.tests.timescale_databases import ask, is_hypertable, scratch_database, setup
 from apps.telemetry.timescale import setup as timescale_setup
 from apps.telemetry.timescale.edition import Edition, Extension, SetupError, read_edition
+from apps.telemetry.timescale.lifecycle import read_lifecycle
+from apps.telemetry.timescale.plan import EXTENSION, build_plan
 
 pytestmark = pytest.mark.django_db
 
@@ -169,6 +171,47 @@ class TestHypertable:
             thread.join()
         assert sorted(outcomes) == [False, True]
         assert is_hypertable(scratch)
+
+
+class TestChangeOfEdition:
+    OLD = "SELECT count(*) FROM {} WHERE bucket < now() - INTERVAL '2 years'"
+
+    @pytest.fixture
+    def from_apache(self, scratch):
+        """As the Apache-2 edition leaves it: rollups of readings that are long gone, and of one that is not."""
+        if read_edition(connection) is Edition.APACHE:
+            pytest.skip("There is no way from Community to this edition.")
+        ask(scratch, EXTENSION.sql)
+        for step in build_plan(Edition.APACHE, read_lifecycle(scratch, settings.TELEMETRY)):
+            ask(scratch, step.sql)
+        ask(scratch, "INSERT INTO telemetry_rollup_state VALUES (1, now(), now(), '-infinity', '-infinity')")
+        ask(
+            scratch,
+            "INSERT INTO telemetry (device_metric_id, ts, value_numeric) VALUES (1, now() - INTERVAL '9 days', 7)",
+        )
+        for table, unit in (("rollup_hours", "hour"), ("rollup_days", "day")):
+            for age in ("3 years", "9 days"):
+                ask(
+                    scratch,
+                    f"INSERT INTO {table} (device_metric_id, bucket, count, sum, sum_sq, min, max, first, last)"
+                    f" VALUES (1, date_trunc('{unit}', now() - INTERVAL '{age}', 'UTC'), 1, 7, 49, 7, 7, 7, 7)",
+                )
+        return scratch
+
+    def test_it_is_told_and_done_when_asked_for(self, from_apache):
+        out = setup()
+        assert "rollup tables: there in the database, not set in the settings" in out
+        assert "the hub's own rollups out of the way (to do)" in setup("--dry-run")
+        setup("--force")
+        assert "to do" not in setup("--dry-run")
+        assert ask(from_apache, "SELECT count(*) FROM timescaledb_information.continuous_aggregates") == 2
+
+    def test_hours_and_days_whose_readings_are_gone_are_taken_over(self, from_apache):
+        setup("--force")
+        for name in ("telemetry_hourly", "telemetry_daily"):
+            ask(from_apache, f"CALL refresh_continuous_aggregate('{name}', now() - INTERVAL '1 year', now())")
+            assert ask(from_apache, self.OLD.format(name)) == 1
+            assert ask(from_apache, f"SELECT sum(count) FROM {name}") == 2
 
 
 class TestDryRun:

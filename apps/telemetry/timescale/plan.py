@@ -52,8 +52,13 @@ def build_plan(edition: Edition, lifecycle: Lifecycle) -> list[Step]:
     return steps
 
 
-# After a change of edition: the views would stand in the way of the continuous aggregates.
-CHANGEOVER = Step("own rollups", "away with the hub's own rollups", sql("drop_own_rollups"), None)
+def changeover(steps: list[Step]) -> list[Step]:
+    """The Community edition's steps where the hub has kept rollups of its own, whose views stand in the way."""
+    return [
+        Step("rollup tables", "the hub's own rollups out of the way", sql("retire_own_rollups"), None),
+        *steps,
+        Step("rollup tables", "what they hold in the new ones", sql("take_over_own_rollups"), None),
+    ]
 
 
 def left_out(edition: Edition) -> str:

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.telemetry.timescale.edition import Edition, Extension, SetupError, read_edition, read_extension
 from apps.telemetry.timescale.lifecycle import read_lifecycle
-from apps.telemetry.timescale.plan import CHANGEOVER, EXTENSION, Step, build_plan
+from apps.telemetry.timescale.plan import EXTENSION, Step, build_plan, changeover
 from apps.telemetry.timescale.state import State, observe
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -38,11 +38,10 @@ class Survey:
     @property
     def differences(self) -> list[str]:
         """Where the database is not as the settings want it."""
+        found = {step.key: step.wanted for step in self.steps if not self.is_done(step)}
         return [
-            f"{step.key}: {self.state.get(step.key) or 'not set'} in the database, "
-            f"{step.wanted or 'not set'} in the settings"
-            for step in self.steps
-            if not self.is_done(step)
+            f"{key}: {self.state.get(key) or 'not set'} in the database, {wanted or 'not set'} in the settings"
+            for key, wanted in found.items()
         ]
 
 
@@ -56,7 +55,7 @@ def survey(connection: BaseDatabaseWrapper, telemetry: Mapping) -> Survey:
         edition, state = read_edition(connection), observe(connection)
     steps = build_plan(edition, lifecycle)
     if edition is Edition.COMMUNITY and state.get("telemetry_hourly") == "view":
-        steps.insert(0, CHANGEOVER)
+        steps = changeover(steps)
     return Survey(extension, edition, steps, state)
 
 

@@ -1,6 +1,5 @@
 DROP VIEW telemetry_daily;
 DROP VIEW telemetry_hourly;
-DROP TABLE rollup_days, rollup_hours;
 -- Nobody reads the log any more, so nobody shall write it.
 DELETE FROM telemetry_rollup_state;
 DELETE FROM telemetry_invalidations;
