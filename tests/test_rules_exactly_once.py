@@ -30,13 +30,13 @@ CONDITIONS = [
     {"type": "threshold", "operator": "gt", "threshold": 80, "clear_threshold": 70, "for": "10s"},
     {"type": "aggregate", "function": "avg", "window": "1m", "operator": "gt", "threshold": 76},
 ]
-# Few batches at once, so that there is something to be killed in the middle of.
+# One batch a pass, and always so much left that others take their share: so there is somebody to kill in the middle.
 WORKER = """
 import django; django.setup()
 from django.utils import timezone
 from apps.rules import evaluation
 from apps.telemetry.models import WatchedBatch
-evaluation.BATCHES_AT_ONCE = 3
+evaluation.BYTES_AT_ONCE = 1
 print("ready", flush=True)
 while WatchedBatch.objects.filter(error="").exists():
     evaluation.evaluate_once(now=timezone.now())
