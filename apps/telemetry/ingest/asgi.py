@@ -98,9 +98,10 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str:
 async def _answer(request: Request) -> Response:
     try:
         batch = await _prepared(request)
-        mailbox = _mailbox(asyncio.get_running_loop())
-        outcome = mailbox.awaited()
+        loop = asyncio.get_running_loop()
+        mailbox, outcome = _mailbox(loop), loop.create_future()
         service.submit(batch, partial(mailbox.post, outcome))
+        mailbox.expect(outcome)  # only now: nobody waits for what was refused
         return service.answer(request, await outcome)
     except TimeoutError:
         return service.answer(request, no_answer())
@@ -140,13 +141,11 @@ class Mailbox:
         self._awaited: dict[asyncio.Future, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def awaited(self) -> asyncio.Future:
-        """Is given what will be posted to it; TimeoutError after ANSWER_SECONDS."""
-        outcome = self._loop.create_future()
+    def expect(self, outcome: asyncio.Future) -> None:
+        """It is given what will be posted to it, or TimeoutError after ANSWER_SECONDS. In the event loop's thread."""
         self._awaited[outcome] = until = self._loop.time() + ANSWER_SECONDS
         if self._timer is None:
             self._timer = self._loop.call_at(until, self._give_up)
-        return outcome
 
     def post(self, addressee: asyncio.Future, outcome: Receipt | Exception) -> None:
         """From any thread."""

@@ -28,7 +28,7 @@ Stored = Columns | list[Row]
 
 
 class LatestValues:
-    """`offer` what was committed, in the order of commits."""
+    """`offer` what was committed. Of equal times the one that was received later counts, whatever the order."""
 
     def __init__(self):
         self._nudger = Nudger(self._tell, name="latest-values")
