@@ -36,6 +36,10 @@ _TOUCH = """
 """
 
 
+# A device and its smallest lag (µs).
+Heard = tuple[UUID, float]
+
+
 class Presence:
     """Keeps a device's row at most WRITE_SECONDS behind: not every message writes it."""
 
@@ -43,7 +47,7 @@ class Presence:
         # By device: when it is due, and the smallest lag since it was last written.
         self._devices: dict[UUID, list[float]] = {}
 
-    def due(self, batches: list[Batch], now: float) -> list[tuple[UUID, float]]:
+    def due(self, batches: list[Batch], now: float) -> list[Heard]:
         """Devices to be written, each with its smallest lag. `now` is of the monotonic clock."""
         if len(self._devices) > MAX_DEVICES:
             self._devices.clear()
@@ -60,13 +64,24 @@ class Presence:
                     state[:] = now + WRITE_SECONDS, NO_LAG
         return due
 
+    def not_written(self, batches: list[Batch]) -> None:
+        """Their devices are due again with the next message."""
+        for batch in batches:
+            for device_id, _ in batch.heard:
+                self._devices.pop(device_id, None)
 
-def write(cursor, heard: list[tuple[UUID, float]], at: float) -> None:
+
+def write(cursor, heard: list[Heard], at: float) -> None:
     """`last_seen`, only ever forward, and `clock_skew_ms` of devices with their smallest lags (µs)."""
+    cursor.execute(writing(cursor, heard, at))
+
+
+def writing(cursor, heard: list[Heard], at: float) -> bytes:
+    """The statement for that."""
     params = {
         "at": at,
         "ids": [str(device_id) for device_id, _ in heard],
         "skews": [None if lag == NO_LAG else round(-lag / 1000) for _, lag in heard],
         "window": WINDOW,
     }
-    cursor.execute(_TOUCH, params)
+    return cursor.mogrify(_TOUCH, params)

@@ -12,7 +12,6 @@ from struct import Struct
 
 import msgspec
 import numpy as np
-from psycopg2.extras import execute_values
 
 from apps.telemetry.ingest.batch import Batch, Value, column_of
 from apps.telemetry.timescale.compression import lift_unpack_limit
@@ -127,17 +126,21 @@ def rows_of(batches: Iterable[Batch]) -> Iterable[Row]:
             yield *row, batch.received_at
 
 
-def copy(cursor, columns: Columns) -> None:
-    """All of them or, with one that is there already, UniqueViolation."""
-    packed = np.full(len(columns.series), _TEMPLATE)
-    packed["series"] = columns.series
-    packed["ts"] = columns.ts - _EPOCH_SHIFT
-    packed["received_at"] = columns.received_at - _EPOCH_SHIFT
-    packed["quality"] = columns.quality
-    packed["value"] = columns.numbers
+def packed(columns: Columns) -> bytes:
+    """As COPY takes them."""
+    numbers = np.full(len(columns.series), _TEMPLATE)
+    numbers["series"] = columns.series
+    numbers["ts"] = columns.ts - _EPOCH_SHIFT
+    numbers["received_at"] = columns.received_at - _EPOCH_SHIFT
+    numbers["quality"] = columns.quality
+    numbers["value"] = columns.numbers
     others = [_pack(row, 7) for row in columns.others]
-    body = b"".join([_HEADER, packed.tobytes(), *others, _TRAILER])
-    cursor.copy_expert(f"COPY telemetry ({COLUMNS}) FROM STDIN BINARY", BytesIO(body), size=1 << 20)
+    return b"".join([_HEADER, numbers.tobytes(), *others, _TRAILER])
+
+
+def copy(cursor, body: bytes) -> None:
+    """All of them or, with one that is there already, UniqueViolation."""
+    cursor.copy_expert(f"COPY telemetry ({COLUMNS}) FROM STDIN BINARY", BytesIO(body), size=len(body))
 
 
 def insert_new(cursor, rows: list[Row]) -> set[int]:
@@ -157,12 +160,17 @@ def upsert(cursor, rows: list[Row]) -> set[int]:
 
 def add_watched(cursor, watched: list[tuple]) -> None:
     """One outbox row per shard; `watched` are (shard, series id, µs, value)."""
+    cursor.execute(adding_watched(cursor, watched))
+
+
+def adding_watched(cursor, watched: list[tuple]) -> bytes:
+    """The statement for that."""
     watched.sort(key=itemgetter(0, 2))
-    payloads = []
+    rows = []
     for shard, group in groupby(watched, key=itemgetter(0)):
         _, series_ids, timestamps, values = zip(*group, strict=True)
-        payloads.append((shard, msgspec.msgpack.encode((series_ids, timestamps, values))))
-    execute_values(cursor, "INSERT INTO watched_batches (shard, payload) VALUES %s", payloads)
+        rows.append(cursor.mogrify("(%s, %s)", (shard, msgspec.msgpack.encode((series_ids, timestamps, values)))))
+    return b"INSERT INTO watched_batches (shard, payload) VALUES " + b", ".join(rows)
 
 
 def _fill_incoming(cursor, rows: list[Row]) -> None:

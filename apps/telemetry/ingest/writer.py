@@ -128,6 +128,7 @@ class Writer:
             self._on_stored(stored)
 
     def _store_failed(self, group: list[tuple[Batch, Done]], error: Exception) -> None:
+        self._presence.not_written([batch for batch, _ in group])
         if isinstance(error, _AWAY):
             logger.warning("The store is away: %s", error)
             connection.close()
@@ -143,37 +144,38 @@ class Writer:
             _fail(group, IngestError(f"The store refused the readings: {error}"))
 
     def _commit(self, batches: list[Batch]) -> store.Columns | list[store.Row]:
+        heard = self._presence.due(batches, time.monotonic())
         try:
-            return self._commit_once(batches)
+            return self._commit_once(batches, heard)
         except _AWAY:
             # The connection may have died while idle. Storing again is safe: what is there is not stored twice.
             connection.close()
-            return self._commit_once(batches)
+            return self._commit_once(batches, heard)
 
-    def _commit_once(self, batches: list[Batch]) -> store.Columns | list[store.Row]:
+    def _commit_once(self, batches: list[Batch], heard: list[presence.Heard]) -> store.Columns | list[store.Row]:
         """What was stored, in the order in which it counts."""
         columns = store.columns_of(batches)
         if not columns.has_repeats:
             try:
-                with transaction.atomic():
-                    self._finish(batches, _copy_all(batches, columns))
+                _copy_all(batches, columns, heard)
                 return columns
             except psycopg2.errors.UniqueViolation:
                 pass  # some are there already: now it has to be found out which
-        with transaction.atomic():
-            inserted, watched = _insert_new([batch for batch in batches if not batch.overwrite])
-            written, also_watched = _upsert([batch for batch in batches if batch.overwrite])
-            self._finish(batches, watched + also_watched)
+        with transaction.atomic(), connection.cursor() as cursor:
+            inserted, watched = _insert_new(cursor.cursor, [batch for batch in batches if not batch.overwrite])
+            written, also_watched = _upsert(cursor.cursor, [batch for batch in batches if batch.overwrite])
+            rollup_log.note(cursor.cursor, batches, ahead=_together(cursor.cursor, watched + also_watched, heard))
         return inserted + written
 
-    def _finish(self, batches: list[Batch], watched: list[tuple]) -> None:
-        """What has to be true together with the readings."""
-        with connection.cursor() as cursor:
-            if watched:
-                store.add_watched(cursor.cursor, watched)
-            rollup_log.note(cursor, batches)
-            if heard := self._presence.due(batches, time.monotonic()):
-                presence.write(cursor, heard, time.time())
+
+def _together(cursor, watched: list[tuple], heard: list[presence.Heard]) -> list[bytes]:
+    """The statements for what has to be true together with the readings."""
+    statements = []
+    if watched:
+        statements.append(store.adding_watched(cursor, watched))
+    if heard:
+        statements.append(presence.writing(cursor, heard, time.time()))
+    return statements
 
 
 def _weight(batch: Batch) -> int:
@@ -186,24 +188,28 @@ def _fail(group: list[tuple[Batch, Done]], error: Exception) -> None:
         done(error)
 
 
-def _copy_all(batches: list[Batch], columns: store.Columns) -> list[tuple]:
-    """The fast way, in the belief that every row is new. Returns the watched readings stored."""
+def _copy_all(batches: list[Batch], columns: store.Columns, heard: list[presence.Heard]) -> None:
+    """The fast way, in the belief that every row is new. All that can be made ready is, before the transaction: in it
+    each step may wait for the interpreter, and PostgreSQL with it.
+    """
     with connection.cursor() as cursor:
-        store.copy(cursor.cursor, columns)
+        body = store.packed(columns)
+        ahead = _together(cursor.cursor, [watched for batch in batches for watched in batch.watched], heard)
+        with transaction.atomic():
+            store.copy(cursor.cursor, body)
+            rollup_log.note(cursor.cursor, batches, ahead=ahead)
     for batch in batches:
         batch.receipt.accepted = len(batch)
-    return [watched for batch in batches for watched in batch.watched]
 
 
-def _insert_new(batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
+def _insert_new(cursor, batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
     """Some rows are there already, or twice in the group: the first one counts, the others are duplicates.
     Returns what was stored, and the watched readings of it.
     """
     rows, owners = _distinct(batches, keep_last=False)
     if not rows:
         return [], []
-    with connection.cursor() as cursor:
-        stored = store.insert_new(cursor.cursor, rows)
+    stored = store.insert_new(cursor, rows)
     watched = []
     for batch, own in zip(batches, _by_owner(batches, owners, rows), strict=True):
         keys = {key for key, seq in own.items() if seq in stored}
@@ -213,13 +219,12 @@ def _insert_new(batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
     return [row for seq, row in enumerate(rows) if seq in stored], watched
 
 
-def _upsert(batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
+def _upsert(cursor, batches: list[Batch]) -> tuple[list[store.Row], list[tuple]]:
     """The last of equals counts; whatever was there before counts as updated. Returns the same."""
     rows, owners = _distinct(batches, keep_last=True)
     if not rows:
         return [], []
-    with connection.cursor() as cursor:
-        known = store.upsert(cursor.cursor, rows)
+    known = store.upsert(cursor, rows)
     watched = []
     for batch, own in zip(batches, _by_owner(batches, owners, rows), strict=True):
         batch.receipt.accepted = sum(seq not in known for seq in own.values())

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
-from django.db.backends.utils import CursorWrapper
 
 from apps.telemetry.ingest.batch import Batch, column_of
 
@@ -20,7 +19,7 @@ LOCK = "hashtext('telemetry_rollup_threshold')"
 _THRESHOLD = f"""
     SELECT pg_advisory_xact_lock_shared({LOCK});
     SELECT (extract(epoch FROM threshold) * 1000000)::bigint FROM telemetry_rollup_state
-"""
+""".encode()
 _ADD = """
     INSERT INTO telemetry_invalidations (device_metric_id, start_at, end_at)
     SELECT series, greatest(to_timestamp(first * 3600::float8), raw_from), to_timestamp((last + 1) * 3600::float8)
@@ -40,9 +39,11 @@ _ADD_SPAN = f"""
 """
 
 
-def note(cursor: CursorWrapper, batches: list[Batch]) -> None:
-    """Within the transaction that stores the batches, near its end: the lock is held until it commits."""
-    cursor.execute(_THRESHOLD)
+def note(cursor, batches: list[Batch], ahead: Sequence[bytes] = ()) -> None:
+    """Within the transaction that stores the batches, near its end: the lock is held until it commits. Statements to
+    go `ahead` take the same round trip.
+    """
+    cursor.execute(b";".join([*ahead, _THRESHOLD]))
     row = cursor.fetchone()
     ts = column_of(batches, "ts", np.int64)
     if row is None or not len(ts) or ts.min() >= row[0]:
@@ -53,7 +54,7 @@ def note(cursor: CursorWrapper, batches: list[Batch]) -> None:
     cursor.execute(_ADD, [column.tolist() for column in runs])
 
 
-def note_span(cursor: CursorWrapper, *, series: list[int], start: datetime, end: datetime) -> None:
+def note_span(cursor, *, series: list[int], start: datetime, end: datetime) -> None:
     """The same for readings of `start` to `end` that were stored otherwise."""
     cursor.execute(_ADD_SPAN, {"series": series, "start": start, "end": end})
 
