@@ -135,8 +135,8 @@ web() {
   # Each group of readings is packed into a buffer of a few MB; giving that memory back and fetching it again, page by
   # page, costs more than filling it.
   export MALLOC_TRIM_THRESHOLD_=33554432 MALLOC_MMAP_THRESHOLD_=33554432
-  exec granian --interface asginl --no-ws --host "$(own_setting HOST 127.0.0.1)" --port "$(own_setting PORT 8000)" \
-    --workers "$(own_setting WEB_WORKERS 1)" --workers-kill-timeout 5 iot_hub.asgi:application
+  exec python -m iot_hub.web --host "$(own_setting HOST 127.0.0.1)" --port "$(own_setting PORT 8000)" \
+    --workers "$(own_setting WEB_WORKERS 1)"
 }
 
 worker() {

@@ -12,6 +12,6 @@ django.setup()
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 from apps.devices import asgi as commands  # noqa: E402 - needs the settings
-from apps.telemetry.ingest import asgi as ingest  # noqa: E402
+from apps.telemetry.ingest.edge import Edge  # noqa: E402, F401 - the protocol of its connections
 
-application = ingest.ahead_of(commands.ahead_of(ASGIHandler()))
+application = commands.ahead_of(ASGIHandler())

@@ -1,0 +1,38 @@
+"""Starts the web server: `python -m iot_hub.web --host 127.0.0.1 --port 8000 --workers 1`."""
+
+from argparse import ArgumentParser
+
+import uvicorn
+
+KEEP_ALIVE_SECONDS = 75
+# What is under way at a stop has so long to be answered.
+STOP_SECONDS = 5
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    uvicorn.run(
+        "iot_hub.asgi:application",
+        # Ingest is taken by the protocol itself, ahead of the application.
+        http="iot_hub.asgi:Edge",
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        host=options.host,
+        port=options.port,
+        workers=options.workers,
+        access_log=False,
+        server_header=False,
+        # Whoever proxies says so in the settings.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main()
