@@ -11,7 +11,7 @@ from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, Met
 from apps.telemetry.api.serializers import ReadingSerializer
 from apps.telemetry.models import Reading
 from apps.telemetry.reads.filters import ReadingFilter
-from apps.telemetry.reads.pages import WINDOWS, rows_query, windows
+from apps.telemetry.reads.pages import WINDOWS, read_rows, rows_query, windows
 
 pytestmark = pytest.mark.django_db
 
@@ -91,9 +91,18 @@ class TestPages:
             seconds = random.sample(range(100_000), 300 if number == 0 else 5)
             store(series, *((second + number / 100, float(second)) for second in seconds))
             stored += [(second + number / 100, float(second)) for second in seconds]
-        newest = [value for _, value in sorted(stored, reverse=True)]
-        for limit in (10, 100, 500):
-            assert values(get(limit=limit)) == newest[:limit]
+        oldest = [value for _, value in sorted(stored)]
+        for limit in (10, 100, 500, 1000):
+            assert values(get(limit=limit)) == oldest[::-1][:limit]
+            assert values(get(limit=limit, order="asc")) == oldest[:limit]
+
+    def test_reading_at_the_very_end_of_a_window_is_followed_by_older_ones(self, device):
+        """All that was read is of one moment, which tells nothing of how far back the rest may be."""
+        pair = [DeviceMetricFactory(device=device) for _ in range(2)]
+        for series in pair:
+            store(series, (0, 2.0), (-1, 1.0), (-1_000_000, 0.0))
+        rows = read_rows(series=pair, where=ReadingFilter(), limit=10, now=START + WINDOWS[0])
+        assert [row[2] for row in rows] == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0]
 
     @pytest.mark.parametrize("limit", [1, 3, 100])
     @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -212,6 +221,22 @@ class TestCost:
         rows = answer.json()["results"]
         assert len(rows) == 10_000
         assert rows[0].keys() == ReadingSerializer().fields.keys()
+
+    def test_busy_and_quiet_series_together_are_read_in_few_steps(self, ten_weeks, django_assert_max_num_queries):
+        """And as far as they are needed: not ten weeks of the quiet ones for two of the busy one."""
+        quiet = [DeviceMetricFactory() for _ in range(20)]
+        for series in quiet:
+            store(series, *((3600 * n, float(n)) for n in range(1, 24 * 70)))
+        everything, now = [ten_weeks, *quiet], START + timedelta(weeks=10)
+        read: list[int] = []
+
+        def count(execute, sql, params, many, context):
+            execute(sql, params, many, context)
+            read.append(context["cursor"].rowcount)
+
+        with django_assert_max_num_queries(4), connection.execute_wrapper(count):
+            rows = read_rows(series=everything, where=ReadingFilter(), limit=5000, now=now)
+        assert len(rows) == sum(read) == 5000
 
 
 def nodes(plan: dict):
