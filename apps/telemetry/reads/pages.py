@@ -38,7 +38,7 @@ _HORIZON = """, horizon AS (
     )"""
 _WHOLE = ", horizon WHERE cut_at IS NULL OR ts {operator}= cut_at"
 
-LEAST_SHARE = 32
+LEAST_SHARE = 8
 # So many times as much is read at the most after what was not enough.
 GROWTH = 8
 # Two chunks or three, as they are by default; then many; then all that there are.
