@@ -51,4 +51,7 @@ def _usual(times: list[float]) -> float | None:
 
 
 def coverage(count: int, interval: float | None, seconds: float) -> float | None:
-    return None if interval is None else round(min(1.0, count * interval / seconds), 4)
+    if interval is None:
+        return None
+    covered = count * interval
+    return 1.0 if covered >= seconds else round(covered / seconds, 4)

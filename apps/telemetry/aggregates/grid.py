@@ -8,7 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise, repeat
 from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
@@ -34,7 +34,7 @@ class Grid:
         """The edges in seconds since 1970."""
         return [edge.timestamp() for edge in self.edges]
 
-    @property
+    @cached_property
     def step(self) -> timedelta | None:
         """The length of every bucket, if they have one."""
         lengths = {later - earlier for earlier, later in pairwise(self.moments)}
@@ -94,6 +94,8 @@ def _clock_edges(width: timedelta, start: datetime, end: datetime, zone: ZoneInf
     local = start.astimezone(zone).replace(tzinfo=None)
     since = (local - _midnight(local)) % width
     edges = [_clock_edge(start - since, local - since, width, zone)]
+    if zone.utcoffset(None) is not None:  # its clock is never set
+        return [*edges, *_evenly(edges[0], end, width)]
     while edges[-1] < end:
         local = edges[-1].astimezone(zone).replace(tzinfo=None)
         if local == _midnight(local) and _instant(local + DAY, zone) - edges[-1] == DAY:
@@ -106,7 +108,7 @@ def _clock_edges(width: timedelta, start: datetime, end: datetime, zone: ZoneInf
 
 def _evenly(start: datetime, end: datetime, width: timedelta) -> list[datetime]:
     """Edges after `start`, the last at or after `end`."""
-    return [start + width * n for n in range(1, -((start - end) // width) + 1)]
+    return list(accumulate(repeat(width, -((start - end) // width)), initial=start))[1:]
 
 
 def _clock_edge(moment: datetime, wall: datetime, width: timedelta, zone: ZoneInfo) -> datetime:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter, sub
 from zoneinfo import ZoneInfo
 
+import msgspec
 from django.db import connection
 
 from apps.devices.models import DeviceMetric, Metric
@@ -44,7 +47,9 @@ class Found:
 
 
 def aggregate(asked: Aggregation, *, now: datetime) -> tuple[str, list[dict]]:
-    """The source, and for each series `{"device", "metric", "unit", "source", "interval_seconds", "points"}`."""
+    """The source, and for each series `{"device", "metric", "unit", "source", "interval_seconds", "points"}`; points
+    have `bucket`, the functions asked for, `count`, `coverage`, and `partial` where they are.
+    """
     texts = [one for one in asked.series if one.metric.data_type == TEXT]
     numbers = [one for one in asked.series if one.metric.data_type != TEXT]
     of_numbers, of_texts = find(asked, numbers), _find_texts(asked, texts)
@@ -76,7 +81,7 @@ def find(asked: Aggregation, series: list[DeviceMetric]) -> Found:
         columns = [statements.OF_READINGS[name] for name in names]
         query = statements.of_readings(ids, asked.grid, _within(asked), columns)
     else:
-        query = statements.of_pieces(ids, asked.grid, pieces, [statements.OF_PARTS[name] for name in names])
+        query = statements.of_pieces(ids, asked.grid, pieces, names)
     return Found(source, _rows(*query) if ids else {})
 
 
@@ -94,50 +99,48 @@ def _within(asked: Aggregation) -> ReadingFilter:
 
 
 def _rows(sql: str, params: dict) -> dict[int, dict[int, tuple]]:
-    found: dict[int, dict[int, tuple]] = {}
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        for row in cursor.fetchall():
-            found.setdefault(row[0], {})[row[1]] = row[2:]
-    return found
+        by_series = groupby(cursor.fetchall(), key=itemgetter(0))
+        return {series_id: {row[1]: row[2:] for row in rows} for series_id, rows in by_series}
 
 
 def _frames(asked: Aggregation, now: datetime) -> list[tuple[datetime, float, bool]]:
     """Of each bucket: when it begins in the zone asked for, its seconds, and whether it is cut off."""
-    partial = asked.grid.partial_buckets(now)
-    return [
-        (edge.astimezone(asked.zone), following - moment, index in partial)
-        for index, (edge, (moment, following)) in enumerate(
-            zip(asked.grid.buckets, pairwise(asked.grid.moments), strict=True)
-        )
-    ]
+    grid, partial = asked.grid, asked.grid.partial_buckets(now)
+    begins = [edge.astimezone(asked.zone) for edge in grid.buckets]
+    lengths = map(sub, grid.moments[1:], grid.moments)
+    return list(zip(begins, lengths, (index in partial for index in range(len(begins))), strict=True))
 
 
-def _points(asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, frames: list) -> list[dict]:
-    functions, points = asked.without_count, []
+def _points(
+    asked: Aggregation, one: DeviceMetric, rows: dict, interval: float | None, frames: list
+) -> list[msgspec.Struct]:
+    point, points = _form(tuple(asked.without_count)), []
     for index, values in _values(asked, one, rows).items():
         bucket, seconds, is_partial = frames[index]
-        count = rows[index][-1] if index in rows else 0
-        point = {"bucket": bucket}
-        point.update(zip(functions, values, strict=False))  # behind the values there may be a count
-        point["count"] = count
-        point["coverage"] = coverage(count, interval, seconds)
-        if is_partial:
-            point["partial"] = True
-        points.append(point)
+        points.append(point(bucket, *values, coverage(values[-1], interval, seconds), is_partial))
     return points
 
 
+@lru_cache(maxsize=256)
+def _form(functions: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Of points with these fields: made in a third of the time of a dict, and written in half."""
+    fields = [(name, object) for name in ("bucket", *functions, "count", "coverage")]
+    return msgspec.defstruct("Point", [*fields, ("partial", bool, False)], omit_defaults=True, gc=False)
+
+
 def _values(asked: Aggregation, one: DeviceMetric, rows: dict) -> dict:
-    """Of each bucket that is to be shown."""
-    functions, values = asked.without_count, rows
+    """Of each bucket that is to be shown; last the count."""
+    names, values = [*asked.without_count, "count"], rows
     if one.metric.data_type == TRUTH:
-        values = {index: [_as(*pair) for pair in zip(functions, row, strict=False)] for index, row in rows.items()}
+        values = {index: [_as(*pair) for pair in zip(names, row, strict=True)] for index, row in rows.items()}
     if asked.fill is Fill.NONE:
         return values
-    width = len(functions)
+    width = len(asked.without_count)
     known = {index: list(row[:width]) for index, row in values.items()}
-    return filled(known, asked.grid.moments[:-1], asked.fill, width=width)
+    whole = filled(known, asked.grid.moments[:-1], asked.fill, width=width)
+    return {index: [*row, rows[index][-1] if index in rows else 0] for index, row in whole.items()}
 
 
 def _as(function: str, value):

@@ -30,6 +30,17 @@ OF_PARTS = {
     "stddev": "CASE WHEN sum(count) > 1 THEN"
     " sqrt(greatest(sum(sum_sq) - sum(sum) ^ 2 / sum(count), 0) / (sum(count) - 1)) END",
 }
+# Where a bucket is one unit of the rollup, its row says it all.
+OF_UNIT = {
+    "avg": "sum / nullif(count, 0)",
+    "min": "min",
+    "max": "max",
+    "sum": "sum",
+    "count": "count",
+    "first": "first",
+    "last": "last",
+    "stddev": "CASE WHEN count > 1 THEN sqrt(greatest(sum_sq - sum ^ 2 / count, 0) / (count - 1)) END",
+}
 FUNCTIONS = tuple(OF_READINGS)
 
 _READINGS = """
@@ -40,7 +51,11 @@ _READINGS = """
 _PARTS = """
     SELECT device_metric_id, width_bucket(bucket, {buckets}) - 1 AS place, {columns}
     FROM ({parts}) AS parts (device_metric_id, bucket, count, sum, sum_sq, min, max, first, last)
-    GROUP BY 1, 2 ORDER BY 1, 2
+    GROUP BY 1, 2
+"""
+_UNITS = """
+    SELECT device_metric_id, width_bucket(bucket, {buckets}) - 1 AS place, {columns}
+    FROM ({parts}) AS units
 """
 _OF_ROLLUP = """
         SELECT device_metric_id, bucket, count, sum, sum_sq, min, max, first, last
@@ -60,15 +75,24 @@ def of_readings(series_ids: list[int], grid: Grid, where: ReadingFilter, columns
     return sql, params | edges | {"series": series_ids}
 
 
-def of_pieces(series_ids: list[int], grid: Grid, pieces: list[Piece], columns: list[str]) -> tuple[str, dict]:
+def of_pieces(series_ids: list[int], grid: Grid, pieces: list[Piece], functions: list[str]) -> tuple[str, dict]:
     """The same from rollups, and from readings where a rollup's units reach beyond what was asked for."""
     buckets, params = _edges(grid)
-    params["series"], parts = series_ids, []
+    params["series"] = series_ids
+    parts, units = [], []
     for n, piece in enumerate(pieces):
         template = _OF_EDGE if piece.source is RAW else _OF_ROLLUP
-        parts.append(template.format(relation=piece.source.relation, n=n))
+        # A unit is as long as a bucket and lies within one, so that the bucket holds nothing else.
+        alike = units if piece.source.unit == grid.step else parts
+        alike.append(template.format(relation=piece.source.relation, n=n))
         params |= {f"start_{n}": piece.start, f"end_{n}": piece.end}
-    return _PARTS.format(columns=", ".join(columns), parts=" UNION ALL ".join(parts), buckets=buckets), params
+    union = " UNION ALL ".join
+    statements = [
+        template.format(columns=", ".join(of[name] for name in functions), parts=union(some), buckets=buckets)
+        for template, of, some in ((_PARTS, OF_PARTS, parts), (_UNITS, OF_UNIT, units))
+        if some
+    ]
+    return f"{union(statements)} ORDER BY 1, 2", params
 
 
 def _edges(grid: Grid) -> tuple[str, dict]:

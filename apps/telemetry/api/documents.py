@@ -7,7 +7,7 @@ import msgspec
 from django.http import HttpResponse
 
 from apps.devices.models import DeviceMetric
-from apps.telemetry.queries import value_of
+from apps.telemetry.queries import StoredReading, value_of
 
 _encoder = msgspec.json.Encoder()
 
@@ -26,6 +26,20 @@ class ReadingRow(msgspec.Struct, gc=False):
 def reading_rows(rows: list[tuple], series: list[DeviceMetric]) -> list[ReadingRow]:
     names = {one.pk: (one.device_id, one.metric.name) for one in series}
     return [ReadingRow(*names[row[0]], row[1], value_of(*row[2:5]), row[5], row[6]) for row in rows]
+
+
+def latest_rows(readings: list[StoredReading]) -> list[ReadingRow]:
+    return [
+        ReadingRow(
+            one.device_metric.device_id,
+            one.device_metric.metric.name,
+            one.timestamp,
+            one.value,
+            one.quality,
+            one.received_at,
+        )
+        for one in readings
+    ]
 
 
 def json_response(document) -> HttpResponse:

@@ -1,7 +1,6 @@
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny, IsAuthenticated
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.telemetry import queries
@@ -14,12 +13,11 @@ from apps.telemetry.api.asked import (
     series_of,
 )
 from apps.telemetry.api.cursors import links
-from apps.telemetry.api.documents import json_response, reading_rows
+from apps.telemetry.api.documents import json_response, latest_rows, reading_rows
 from apps.telemetry.api.ingest import take_in
 from apps.telemetry.api.serializers import (
     MessageSerializer,
     ReadingPageSerializer,
-    ReadingSerializer,
     ReceiptSerializer,
     StoredMessagePageSerializer,
 )
@@ -90,7 +88,7 @@ class LatestView(APIView):
     def get(self, request):
         series = series_of(request, asked_by(request, SeriesQuerySerializer))
         readings = queries.latest_readings(series=series)
-        return Response({"next": None, "previous": None, "results": ReadingSerializer(readings, many=True).data})
+        return json_response({"next": None, "previous": None, "results": latest_rows(readings)})
 
 
 class MessagesView(APIView):

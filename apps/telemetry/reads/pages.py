@@ -23,22 +23,27 @@ _ROWS = """
             WHERE device_metric_id = series.id{conditions}{keyset}
             ORDER BY ts {direction} LIMIT %(share)s
         ) AS r
-    )
-    SELECT id, ts, value_numeric, value_bool, value_str, quality, received_at{horizon}
-    FROM found ORDER BY ts {direction}, device {direction}, id {direction} LIMIT %(limit)s
+    ){horizon}
+    SELECT id, ts, value_numeric, value_bool, value_str, quality, received_at{cut_at}
+    FROM found{whole} ORDER BY ts {direction}, device {direction}, id {direction} LIMIT %(limit)s
 """
 _KEYSET = """
               AND ts {operator}= %(at)s::timestamptz
               AND (ts, series.device, series.id)
                   {operator} (%(at)s::timestamptz, %(at_device)s::uuid, %(at_series)s::int)"""
 # How far the answer is whole: until then no series was cut off at its share.
-_HORIZON = """,
-        (SELECT {farthest}(last) FROM (
-            SELECT {nearest}(ts) AS last FROM found GROUP BY id HAVING count(*) = %(share)s) AS cut)"""
+_HORIZON = """, horizon AS (
+        SELECT {farthest}(last) AS cut_at FROM (
+            SELECT {nearest}(ts) AS last FROM found GROUP BY id HAVING count(*) = %(share)s) AS cut
+    )"""
+_WHOLE = ", horizon WHERE cut_at IS NULL OR ts {operator}= cut_at"
 
-LEAST_SHARE = 32
+LEAST_SHARE = 8
+# So many times as much is read at the most after what was not enough.
+GROWTH = 8
 # Two chunks or three, as they are by default; then many; then all that there are.
 WINDOWS = (timedelta(days=14), timedelta(days=182))
+MICROSECOND, A_MINUTE, TEN_YEARS = timedelta(microseconds=1), timedelta(minutes=1), timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +67,35 @@ def read_rows(
     """(series id, ts, number, truth, text, quality, received_at) of the first `limit` readings after the place.
 
     Read window by window: PostgreSQL then plans and opens the few chunks that hold the answer, not those of years.
+    Of many series each is first read for its fair share only. From the time which that covers follows how much further
+    the rest is to be looked for: busy and quiet series are read as far as is needed, and nothing twice.
     """
     rows: list[tuple] = []
-    for window in windows(where, ascending=ascending, after=after, now=now):
-        rows += _read_window(series, window, limit - len(rows), ascending, after)
-        if len(rows) == limit:
-            break
+    cut_at = None
+    share = limit if len(series) == 1 else max(LEAST_SHARE, limit // max(1, len(series)))
+    ahead = list(windows(where, ascending=ascending, after=after, now=now))[::-1] if series else []
+    while ahead and len(rows) < limit:
+        window, rest = ahead.pop(), limit - len(rows)
+        # Time without an end could be split for ever; so only where there are known to be more readings.
+        if rows and len(series) > 1 and (cut_at is not None or None not in (window.start, window.end)):
+            farther, window = _split(window, _time_of(rest, rows, window, ascending), ascending)
+            ahead += farther
+        found, cut_at = _read(series, window, rest, min(share, rest), ascending, after)
+        rows += found
+        share *= GROWTH
+        if cut_at is not None:
+            left = {"start": cut_at + MICROSECOND} if ascending else {"end": cut_at}
+            ahead.append(replace(window, **left))
     return rows
 
 
 def windows(where: ReadingFilter, *, ascending: bool, after: Place | None, now: datetime) -> Iterator[ReadingFilter]:
     """The time asked for in parts that follow each other in the order of reading, each longer than the one before."""
     if ascending:
-        known = [moment for moment in (where.start, after and after.at) if moment]
-        edges = [max(known) + width for width in WINDOWS] if known else []
-        edges = [edge for edge in edges if edge < min(where.end or now, now)]
+        begin = max((moment for moment in (where.start, after and after.at) if moment), default=None)
+        edges = [begin + width for width in WINDOWS] if begin else []
+        edges = [*(edge for edge in edges if edge < now), now]
+        edges = [edge for edge in edges if (begin is None or edge > begin) and (where.end is None or edge < where.end)]
         pairs = pairwise([where.start, *edges, where.end])
         return (replace(where, start=start, end=end) for start, end in pairs)
     known = [moment for moment in (where.end, after and after.at) if moment]
@@ -86,32 +105,33 @@ def windows(where: ReadingFilter, *, ascending: bool, after: Place | None, now: 
     return (replace(where, start=start, end=end) for end, start in pairs)
 
 
-def _read_window(
-    series: list[DeviceMetric], where: ReadingFilter, limit: int, ascending: bool, after: Place | None
-) -> list[tuple]:
-    """Of many series, each is first read for its fair share only, and more of each where that was not enough."""
-    if not series:
-        return []
-    share = limit if len(series) == 1 else min(limit, max(LEAST_SHARE, 4 * limit // len(series)))
-    while True:
-        rows = _read(series, where, limit, share, ascending, after)
-        if share == limit or _is_whole(rows, limit, ascending):
-            return [row[:7] for row in rows]
-        share = min(limit, share * 8)
+def _time_of(rest: int, rows: list[tuple], window: ReadingFilter, ascending: bool) -> timedelta:
+    """That the rest should take, with something to spare, after what was read before the window."""
+    read = window.start - rows[0][1] if ascending else rows[0][1] - window.end
+    return min(max(read, A_MINUTE) * max(1, min(GROWTH, 1.5 * rest / len(rows))), TEN_YEARS)
 
 
-def _is_whole(rows: list[tuple], limit: int, ascending: bool) -> bool:
-    if not rows or rows[-1][7] is None:
-        return True
-    last, horizon = rows[-1][1], rows[-1][7]
-    return len(rows) == limit and (last <= horizon if ascending else last >= horizon)
+def _split(window: ReadingFilter, width: timedelta, ascending: bool) -> tuple[list[ReadingFilter], ReadingFilter]:
+    """What is farther on, if anything, and the part to be read first."""
+    if ascending:
+        middle, far_end = window.start + width, window.end
+    else:
+        middle, far_end = window.end - width, window.start
+    if far_end is not None and (middle >= far_end if ascending else middle <= far_end):
+        return [], window
+    before, behind = replace(window, end=middle), replace(window, start=middle)
+    return ([behind], before) if ascending else ([before], behind)
 
 
-def _read(series, where, limit, share, ascending, after) -> list[tuple]:
+def _read(series, where, limit, share, ascending, after) -> tuple[list[tuple], datetime | None]:
+    """Rows as far as they are whole, and until when, if a series was cut off at its share."""
     sql, params = rows_query(series=series, where=where, limit=limit, share=share, ascending=ascending, after=after)
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        rows = cursor.fetchall()
+    if share < limit and rows:
+        return [row[:7] for row in rows], rows[0][7]
+    return rows, None
 
 
 def rows_query(*, series, where, limit, share, ascending=False, after=None) -> tuple[str, dict]:
@@ -124,17 +144,19 @@ def rows_query(*, series, where, limit, share, ascending=False, after=None) -> t
     }
     if after is not None:
         params |= {"at": after.at, "at_device": str(after.device), "at_series": after.series}
+    is_cut = share < limit
     sql = _ROWS.format(
         direction="ASC" if ascending else "DESC",
         conditions=conditions,
         keyset="" if after is None else _KEYSET.format(operator=">" if ascending else "<"),
-        materialized="NOT MATERIALIZED" if share == limit else "MATERIALIZED",
-        horizon="" if share == limit else _horizon(ascending),
+        materialized="MATERIALIZED" if is_cut else "NOT MATERIALIZED",
+        horizon=_horizon(ascending) if is_cut else "",
+        cut_at=", cut_at" if is_cut else "",
+        whole=_WHOLE.format(operator="<" if ascending else ">") if is_cut else "",
     )
     return sql, params
 
 
 def _horizon(ascending: bool) -> str:
-    return (
-        _HORIZON.format(farthest="min", nearest="max") if ascending else _HORIZON.format(farthest="max", nearest="min")
-    )
+    farthest, nearest = ("min", "max") if ascending else ("max", "min")
+    return _HORIZON.format(farthest=farthest, nearest=nearest)

@@ -6,12 +6,14 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, MetricFactory
 from apps.telemetry.api.serializers import ReadingSerializer
 from apps.telemetry.models import Reading
 from apps.telemetry.reads.filters import ReadingFilter
-from apps.telemetry.reads.pages import WINDOWS, rows_query, windows
+from apps.telemetry.reads.pages import WINDOWS, Place, read_rows, rows_query, windows
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +33,12 @@ def store(series, *readings) -> None:
         )
         for seconds, value, *quality in readings
     )
+
+
+def store_new(series, times) -> None:
+    """A reading at each of the times, unless there is one."""
+    readings = [Reading(device_metric=series, ts=ts, value_numeric=1) for ts in times]
+    Reading.objects.bulk_create(readings, ignore_conflicts=True)
 
 
 @pytest.fixture
@@ -91,9 +99,18 @@ class TestPages:
             seconds = random.sample(range(100_000), 300 if number == 0 else 5)
             store(series, *((second + number / 100, float(second)) for second in seconds))
             stored += [(second + number / 100, float(second)) for second in seconds]
-        newest = [value for _, value in sorted(stored, reverse=True)]
-        for limit in (10, 100, 500):
-            assert values(get(limit=limit)) == newest[:limit]
+        oldest = [value for _, value in sorted(stored)]
+        for limit in (10, 100, 500, 1000):
+            assert values(get(limit=limit)) == oldest[::-1][:limit]
+            assert values(get(limit=limit, order="asc")) == oldest[:limit]
+
+    def test_reading_at_the_very_end_of_a_window_is_followed_by_older_ones(self, device):
+        """All that was read is of one moment, which tells nothing of how far back the rest may be."""
+        pair = [DeviceMetricFactory(device=device) for _ in range(2)]
+        for series in pair:
+            store(series, (0, 2.0), (-1, 1.0), (-1_000_000, 0.0))
+        rows = read_rows(series=pair, where=ReadingFilter(), limit=10, now=START + WINDOWS[0])
+        assert [row[2] for row in rows] == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0]
 
     @pytest.mark.parametrize("limit", [1, 3, 100])
     @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -113,6 +130,50 @@ class TestPages:
             expected = [at for at in moments if at >= within.get("start", at)]
             expected = sorted(expected * (2 if path == SERIES else 1), reverse=order == "desc")
             assert [datetime.fromisoformat(text) for text in found] == expected
+
+    @given(
+        bursts=st.lists(
+            st.tuples(
+                st.integers(0, 3),  # of which series
+                st.integers(0, 500 * 24),  # hours after START
+                st.integers(1, 60),  # so many readings
+                st.sampled_from([0.001, 1, 600, 86_400]),  # seconds between them
+            ),
+            min_size=1,
+            max_size=8,
+        ),
+        limit=st.integers(1, 100),
+        ascending=st.booleans(),
+        bounds=st.tuples(*[st.none() | st.integers(0, 550)] * 2),
+        after=st.none() | st.integers(0, 400),
+    )
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_page_is_the_first_of_all_sorted(self, device, bursts, limit, ascending, bounds, after):
+        """However unevenly readings lie in time and among series, and wherever the page begins."""
+        Reading.objects.all().delete()
+        series = [DeviceMetricFactory(device=device) for _ in range(4)]
+        for which, hours, count, seconds in bursts:
+            begin = 3600 * hours
+            store_new(series[which], [START + timedelta(seconds=begin + seconds * n) for n in range(count)])
+        keys = sorted((reading.ts, device.pk, reading.device_metric_id) for reading in Reading.objects.all().only("pk"))
+        start, end = (None if days is None else START + timedelta(days=days) for days in bounds)
+        place = None if after is None else keys[after % len(keys)]
+        expected = [
+            key
+            for key in (keys if ascending else keys[::-1])
+            if (start is None or key[0] >= start)
+            and (end is None or key[0] < end)
+            and (place is None or (key > place if ascending else key < place))
+        ]
+        rows = read_rows(
+            series=series,
+            where=ReadingFilter(start=start, end=end),
+            limit=limit,
+            now=START + timedelta(days=400),
+            ascending=ascending,
+            after=place and Place(*place),
+        )
+        assert [(row[1], row[0]) for row in rows] == [(ts, number) for ts, _, number in expected[:limit]]
 
     def test_forged_cursor_is_refused(self, api, alex, device):
         answer = api(alex).get(f"{SERIES}?cursor=abc")
@@ -212,6 +273,22 @@ class TestCost:
         rows = answer.json()["results"]
         assert len(rows) == 10_000
         assert rows[0].keys() == ReadingSerializer().fields.keys()
+
+    def test_busy_and_quiet_series_together_are_read_in_few_steps(self, ten_weeks, django_assert_max_num_queries):
+        """And as far as they are needed: not ten weeks of the quiet ones for two of the busy one."""
+        quiet = [DeviceMetricFactory() for _ in range(20)]
+        for series in quiet:
+            store(series, *((3600 * n, float(n)) for n in range(1, 24 * 70)))
+        everything, now = [ten_weeks, *quiet], START + timedelta(weeks=10)
+        read: list[int] = []
+
+        def count(execute, sql, params, many, context):
+            execute(sql, params, many, context)
+            read.append(context["cursor"].rowcount)
+
+        with django_assert_max_num_queries(4), connection.execute_wrapper(count):
+            rows = read_rows(series=everything, where=ReadingFilter(), limit=5000, now=now)
+        assert len(rows) == sum(read) == 5000
 
 
 def nodes(plan: dict):
