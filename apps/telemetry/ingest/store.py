@@ -41,6 +41,13 @@ _TEMPLATE = np.array((7, 4, 0, 8, 0, 8, 0, 4, 0, 8, 0, -1, -1), dtype=_NUMBERS)
 # (series id, µs since 1970, value, quality, received at)
 Row = tuple[int, int, Value, float, int]
 
+_EPOCH = "timestamptz 'epoch' + interval '1 microsecond' *"
+_INSERT = f"""
+    BEGIN;
+    INSERT INTO telemetry ({COLUMNS}) SELECT series, {_EPOCH} ts, {_EPOCH} received_at, quality, value, NULL, NULL
+    FROM unnest('{{%s}}'::int[], '{{%s}}'::bigint[], '{{%s}}'::bigint[], '{{%s}}'::real[], '{{%s}}'::float8[])
+         AS numbers(series, ts, received_at, quality, value);
+"""
 # `seq` tells which of the rows went in.
 _INCOMING = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS
@@ -138,9 +145,15 @@ def packed(columns: Columns) -> bytes:
     return b"".join([_HEADER, numbers.tobytes(), *others, _TRAILER])
 
 
-def copy(cursor, body: bytes) -> None:
-    """All of them or, with one that is there already, UniqueViolation."""
-    cursor.copy_expert(f"COPY telemetry ({COLUMNS}) FROM STDIN BINARY", BytesIO(body), size=len(body))
+def begin_and_copy(cursor, body: bytes) -> None:
+    """A transaction with all of them or, with one that is there already, UniqueViolation."""
+    cursor.copy_expert(f"BEGIN; COPY telemetry ({COLUMNS}) FROM STDIN BINARY", BytesIO(body), size=len(body))
+
+
+def beginning_and_inserting(columns: Columns) -> bytes:
+    """The statements for the same, of numbers only."""
+    numbers = (columns.series, columns.ts, columns.received_at, columns.quality, columns.numbers)
+    return (_INSERT % tuple(",".join(map(str, column.tolist())) for column in numbers)).encode()
 
 
 def insert_new(cursor, rows: list[Row]) -> set[int]:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg2
 from django.conf import settings
@@ -27,6 +28,8 @@ GROUP_READINGS = 50_000
 THREADS = 2
 # Less than that is better left to join the next group: a small commit costs nearly as much as a large one.
 WORTH_A_SECOND = 3_000
+# So few are inserted in one round trip with all the rest; COPY takes three more.
+FEW_READINGS = 300
 RETRY_AFTER_SECONDS = 2
 
 _AWAY = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -157,25 +160,25 @@ class Writer:
         columns = store.columns_of(batches)
         if not columns.has_repeats:
             try:
-                _copy_all(batches, columns, heard)
+                _store_all(batches, columns, heard)
                 return columns
             except psycopg2.errors.UniqueViolation:
                 pass  # some are there already: now it has to be found out which
         with transaction.atomic(), connection.cursor() as cursor:
             inserted, watched = _insert_new(cursor.cursor, [batch for batch in batches if not batch.overwrite])
             written, also_watched = _upsert(cursor.cursor, [batch for batch in batches if batch.overwrite])
-            rollup_log.note(cursor.cursor, batches, ahead=_together(cursor.cursor, watched + also_watched, heard))
+            cursor.cursor.execute(_together(cursor.cursor, batches, watched + also_watched, heard))
         return inserted + written
 
 
-def _together(cursor, watched: list[tuple], heard: list[presence.Heard]) -> list[bytes]:
+def _together(cursor, batches: list[Batch], watched: list[tuple], heard: list[presence.Heard]) -> bytes:
     """The statements for what has to be true together with the readings."""
     statements = []
     if watched:
         statements.append(store.adding_watched(cursor, watched))
     if heard:
         statements.append(presence.writing(cursor, heard, time.time()))
-    return statements
+    return b";".join([*statements, rollup_log.noting(batches)])
 
 
 def _weight(batch: Batch) -> int:
@@ -188,16 +191,26 @@ def _fail(group: list[tuple[Batch, Done]], error: Exception) -> None:
         done(error)
 
 
-def _copy_all(batches: list[Batch], columns: store.Columns, heard: list[presence.Heard]) -> None:
-    """The fast way, in the belief that every row is new. All that can be made ready is, before the transaction: in it
-    each step may wait for the interpreter, and PostgreSQL with it.
+def _store_all(batches: list[Batch], columns: store.Columns, heard: list[presence.Heard]) -> None:
+    """The fast way, in the belief that every row is new. All is made ready before the transaction, which takes one
+    round trip, or four with COPY: after each the thread waits for the interpreter, and PostgreSQL for the thread.
     """
-    with connection.cursor() as cursor:
-        body = store.packed(columns)
-        ahead = _together(cursor.cursor, [watched for batch in batches for watched in batch.watched], heard)
-        with transaction.atomic():
-            store.copy(cursor.cursor, body)
-            rollup_log.note(cursor.cursor, batches, ahead=ahead)
+    with connection.cursor() as wrapped:
+        cursor = wrapped.cursor
+        watched = [watched for batch in batches for watched in batch.watched]
+        rest = _together(cursor, batches, watched, heard) + b";COMMIT"
+        is_small = len(columns) <= FEW_READINGS and not columns.others
+        readings = store.beginning_and_inserting(columns) if is_small else store.packed(columns)
+        try:
+            if is_small:
+                cursor.execute(readings + rest)
+            else:
+                store.begin_and_copy(cursor, readings)
+                cursor.execute(rest)
+        except Exception:
+            with suppress(*_AWAY):
+                cursor.execute("ROLLBACK")
+            raise
     for batch in batches:
         batch.receipt.accepted = len(batch)
 

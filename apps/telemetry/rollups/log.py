@@ -15,16 +15,14 @@ from apps.telemetry.ingest.batch import Batch, column_of
 HOUR = 3_600_000_000
 LOCK = "hashtext('telemetry_rollup_threshold')"
 
-# Two statements in one round trip: the second must see what is there once the lock is held.
-_THRESHOLD = f"""
+# Statements of their own: the second must see what is there once the lock is held.
+_NOTE = f"""
     SELECT pg_advisory_xact_lock_shared({LOCK});
-    SELECT (extract(epoch FROM threshold) * 1000000)::bigint FROM telemetry_rollup_state
-""".encode()
-_ADD = """
     INSERT INTO telemetry_invalidations (device_metric_id, start_at, end_at)
-    SELECT series, greatest(to_timestamp(first * 3600::float8), raw_from), to_timestamp((last + 1) * 3600::float8)
-    FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS changed(series, first, last), telemetry_rollup_state
-    WHERE to_timestamp((last + 1) * 3600::float8) > raw_from
+    SELECT series, greatest(to_timestamp(first), raw_from), least(to_timestamp(until), threshold)
+    FROM unnest('{{%s}}'::int[], '{{%s}}'::float8[], '{{%s}}'::float8[]) AS changed(series, first, until),
+         telemetry_rollup_state
+    WHERE to_timestamp(first) < threshold AND to_timestamp(until) > raw_from
 """
 _ADD_SPAN = f"""
     SELECT pg_advisory_xact_lock_shared({LOCK});
@@ -39,19 +37,11 @@ _ADD_SPAN = f"""
 """
 
 
-def note(cursor, batches: list[Batch], ahead: Sequence[bytes] = ()) -> None:
-    """Within the transaction that stores the batches, near its end: the lock is held until it commits. Statements to
-    go `ahead` take the same round trip.
-    """
-    cursor.execute(b";".join([*ahead, _THRESHOLD]))
-    row = cursor.fetchone()
-    ts = column_of(batches, "ts", np.int64)
-    if row is None or not len(ts) or ts.min() >= row[0]:
-        return
-    series, hours = column_of(batches, "series", np.int64), ts // HOUR
-    late = hours < row[0] // HOUR
-    runs = runs_of(series[late], hours[late])
-    cursor.execute(_ADD, [column.tolist() for column in runs])
+def noting(batches: list[Batch]) -> bytes:
+    """The statements, to come last in the transaction that stores the batches: the lock is held until it commits."""
+    series, first, last = runs_of(column_of(batches, "series", np.int64), column_of(batches, "ts", np.int64) // HOUR)
+    columns = (series, first * 3600, (last + 1) * 3600)
+    return (_NOTE % tuple(",".join(map(str, column.tolist())) for column in columns)).encode()
 
 
 def note_span(cursor, *, series: list[int], start: datetime, end: datetime) -> None:
@@ -65,5 +55,5 @@ def runs_of(series: np.ndarray, hours: np.ndarray) -> Sequence[np.ndarray]:
     series, hours = series[order], hours[order]
     begins = np.ones(len(hours), bool)
     begins[1:] = (series[1:] != series[:-1]) | (hours[1:] - hours[:-1] > 1)
-    ends = np.append(begins[1:], True)
+    ends = np.roll(begins, -1)
     return series[begins], hours[begins], hours[ends]

@@ -212,7 +212,7 @@ class TestOwnRollups:
         refresh(0)
         with transaction.atomic(), connection.cursor() as cursor:
             Reading.objects.create(device_metric=pair[0], ts=NOON, value_numeric=7)
-            log.note(cursor, [Batch(received_at=0, series=[pair[0].pk], ts=[micros(NOON)])])
+            cursor.execute(log.noting([Batch(received_at=0, series=[pair[0].pk], ts=[micros(NOON)])]))
             closing = Thread(target=_refresh_beside)
             closing.start()
             sleep(0.3)
