@@ -26,7 +26,7 @@ def describe(database: Database) -> dict[str, str]:
     }
 
 
-PACKAGES = ("granian", "Django", "psycopg2-binary", "msgspec", "numpy")
+PACKAGES = ("uvicorn", "Django", "psycopg2-binary", "msgspec", "numpy")
 
 
 def _processor() -> str:

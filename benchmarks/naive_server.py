@@ -5,8 +5,14 @@ from pathlib import Path
 from hub import Hub
 from processes import ROOT, Process, cpu_seconds, family, free_port, wait_for_http
 
+MISSING = "granian, which serves it, is not installed (pip install -r requirements-dev.txt)"
 # (processes, threads each): the obvious ones.
 CONFIGURATIONS = ((1, 4), (2, 4))
+GRANIAN = ROOT / ".venv/bin/granian"
+
+
+def is_there() -> bool:
+    return GRANIAN.exists()
 
 
 class NaiveServer:
@@ -22,7 +28,7 @@ class NaiveServer:
             "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT}",
         }
         self._command = [
-            *[ROOT / ".venv/bin/granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port)],
+            *[GRANIAN, "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port)],
             *["--workers", str(processes), "--blocking-threads", str(threads), "naive.wsgi:application"],
         ]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import copying
 import influx
+import naive_server
 import senders
 import singles
 from hub import Hub, Usage
 from messages import Timeline
-from naive_server import CONFIGURATIONS, NaiveServer
 from processes import get_status
 from services import Database
 from target import Meter, Result, Target
 
 COPY_ROWS = (10_000, 30_000)
-CONNECTIONS = (4, 16)
+CONNECTIONS = (4, 32)
 
 
 class Skip(Exception):
@@ -89,11 +89,12 @@ def lines(bench: Bench, processes: int) -> Iterator[Result]:
 
 
 def naive(bench: Bench, processes: int) -> Iterator[Result]:
+    _need(naive_server)
     bench.hub.stop()
-    for workers, threads in CONFIGURATIONS:
+    for workers, threads in naive_server.CONFIGURATIONS:
         with (
             tempfile.TemporaryDirectory(prefix="iot-hub-bench-") as folder,
-            NaiveServer(bench.hub, Path(folder), processes=workers, threads=threads) as server,
+            naive_server.NaiveServer(bench.hub, Path(folder), processes=workers, threads=threads) as server,
         ):
             cpu = Usage(bench.database, server.cpu)
             target = Target(server.port, server.path, "json", bench.key, bench.database, cpu)

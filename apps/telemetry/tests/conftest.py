@@ -1,14 +1,18 @@
+import asyncio
 import json
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connections
 from django.test import Client
 
 from apps.devices.models import DeviceKey
 from apps.devices.tests.factories import DeviceKeyFactory
+from apps.telemetry.ingest import intake
 from apps.telemetry.ingest.batch import Batch
+from apps.telemetry.ingest.http import Request, Response
 from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.models import Reading
 
@@ -76,6 +80,27 @@ def commit(ingesting, batch: Batch) -> Receipt:
     receipt = outcome.result(timeout=60)
     assert isinstance(receipt, Receipt), receipt
     return receipt
+
+
+def answer_to(request: Request) -> Response:
+    """The way that the fast edge takes, in an event loop of its own."""
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        intake.Intake(loop).take(request, answer.set_result)
+        return await answer
+
+    try:
+        return asyncio.run(scenario())
+    finally:
+        close_connections_of_intake()
+
+
+def close_connections_of_intake() -> None:
+    """Its threads keep them for the next request; the test database is to go without them."""
+    for _ in range(intake._threads._max_workers * 4):
+        intake._threads.submit(connections.close_all).result()
 
 
 def stored() -> list[tuple]:

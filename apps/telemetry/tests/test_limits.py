@@ -1,6 +1,5 @@
 """Rate limits: leases shared through Redis, Redis away, and what a sender sees of them."""
 
-import asyncio
 import socket
 import threading
 import time
@@ -10,16 +9,15 @@ from uuid import uuid4
 import pytest
 import redis
 from django.conf import settings as django_settings
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from apps.devices.models import DeviceKey
-from apps.telemetry.ingest import asgi
 from apps.telemetry.ingest.errors import IngestError, TooManyRequests, WouldBlock
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.http import Request
 from apps.telemetry.ingest.limits import Charge, Limit, Limiter
 from apps.telemetry.ingest.shared_buckets import PAUSE_SECONDS, PREFIX, SharedBuckets
-from apps.telemetry.tests.conftest import issue
+from apps.telemetry.tests.conftest import answer_to, issue
 
 
 class Clock:
@@ -305,8 +303,7 @@ class TestSenders:
         for _ in range(121):
             ingesting.catalog.drop()
             request = Request(format=JsonMessages(), body=body, authorization=f"Token {key}")
-            codes.append(asyncio.run(asgi._answer(request)).status)
-        asgi._threads.submit(connections.close_all).result()
+            codes.append(answer_to(request).status)
 
         assert codes == [201] * 120 + [429]
 
