@@ -18,7 +18,7 @@ from services import Database
 from target import Meter, Result, Target
 
 COPY_ROWS = (10_000, 30_000)
-CONNECTIONS = (4, 32)
+CONNECTIONS = (4, 32, 64)
 
 
 class Skip(Exception):

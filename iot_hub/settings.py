@@ -251,6 +251,8 @@ TELEMETRY = {
     "AUTO_REGISTER": env.bool("TELEMETRY_AUTO_REGISTER", default=True),
     "MAX_BODY_BYTES": env.int("INGEST_MAX_BODY_BYTES", default=16 * 1024 * 1024),
     "MAX_QUEUED_READINGS": env.int("INGEST_MAX_QUEUED_READINGS", default=500_000),
+    # Connections that commit in each web process: two in all keep PostgreSQL busy, more make groups smaller.
+    "WRITER_THREADS": 2 if env.int("WEB_WORKERS", default=1) == 1 else 1,
     "MAX_METRICS_PER_DEVICE": env.int("TELEMETRY_MAX_METRICS_PER_DEVICE", default=500),
     "MAX_FUTURE_SECONDS": env.int("INGEST_MAX_FUTURE_SECONDS", default=600),
     "KEY_MESSAGES_PER_MINUTE": _KEY_MESSAGES,

@@ -1,5 +1,7 @@
 """Starts the web server: `python -m iot_hub.web --host 127.0.0.1 --port 8000 --workers 1`."""
 
+import signal
+import sys
 from argparse import ArgumentParser
 
 import uvicorn
@@ -15,6 +17,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    # uvicorn repeats the signal when all is answered; that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     uvicorn.run(
         "iot_hub.asgi:application",
         # Ingest is taken by the protocol itself, ahead of the application.

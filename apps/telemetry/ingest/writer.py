@@ -25,8 +25,8 @@ from apps.telemetry.rollups import log as rollup_log
 logger = logging.getLogger(__name__)
 
 GROUP_READINGS = 50_000
-THREADS = 2
-# Less than that is better left to join the next group: a small commit costs nearly as much as a large one.
+# Less than that is not worth a second thread, and better left to join the next group: a small commit costs nearly as
+# much as a large one.
 WORTH_A_SECOND = 3_000
 # So few are inserted in one round trip with all the rest; COPY takes three more.
 FEW_READINGS = 300
@@ -65,7 +65,7 @@ class Writer:
                 self._call_a_thread()
 
     def _call_a_thread(self) -> None:
-        if len(self._threads) <= self._storing and len(self._threads) < THREADS:
+        if len(self._threads) <= self._storing and len(self._threads) < settings.TELEMETRY["WRITER_THREADS"]:
             self._threads.append(threading.Thread(target=self._run, name="telemetry-writer", daemon=True))
             self._threads[-1].start()
         self._wake.notify()
