@@ -9,6 +9,7 @@ from functools import cache, partial
 from urllib.parse import parse_qs
 
 from django.conf import settings
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from apps.telemetry.ingest.formats import Format
@@ -26,6 +27,9 @@ PATHS: dict[bytes, Callable[[dict], Format]] = {
 JSON = JsonMessages()
 # Where the key may stand in the URL, which ends up in logs: only where clients can't do otherwise.
 KEY_IN_QUERY = {b"/write"}
+
+# The fields by which a client offers another protocol.
+OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
 # Devices go without a word: how long the head of a request may take in all, and how long its body may pause.
 HEAD_SECONDS = 30
@@ -107,7 +111,10 @@ class Edge(HttpToolsProtocol):
         self._close_in(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        rest = data
+        while rest:
+            rest = self._feed(rest)
         if self._head_until is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -116,12 +123,35 @@ class Edge(HttpToolsProtocol):
         elif type(self.cycle) is Arrival and self.cycle.more_body:
             self._close_in(PAUSE_SECONDS)
 
+    def _feed(self, data: bytes) -> bytes:
+        """Returns what has to be fed next."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            return self._declined() + data[offer.args[0] :]
+        except HttpParserError:
+            self.send_400_response("This is no HTTP request.")
+        return b""
+
+    def _declined(self) -> bytes:
+        """The head without its offer of another protocol: some clients make one (Java's of HTTP/2 with the first request),
+        and go on without. The parser takes what follows such a head for the other protocol, so it is fed anew.
+        """
+        fields = [(name, value) for name, value in self.headers if name not in OFFER]
+        if not self.parser.should_keep_alive():
+            fields.append((b"connection", b"close"))
+        start = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
+        self.parser = HttpRequestParser(self)
+        return b"\r\n".join([start, *(b"%s: %s" % field for field in fields), b"", b""])
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_until, self._head_bytes = self.loop.time() + HEAD_SECONDS, 0
 
     def on_headers_complete(self) -> None:
         self._head_until = None
+        if self.parser.should_upgrade():
+            return
         path, _, query = self.url.partition(b"?")
         is_free = self.cycle is None or self.cycle.response_complete
         if path not in PATHS or self.parser.get_method() != b"POST" or not is_free:
@@ -145,6 +175,8 @@ class Edge(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         arrival = self.cycle
+        if self.parser.should_upgrade():
+            return
         if type(arrival) is not Arrival:
             super().on_message_complete()
         elif arrival.more_body:
@@ -172,9 +204,6 @@ class Edge(HttpToolsProtocol):
         """Unless something comes before."""
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Some clients offer HTTP/2 with every first request; they go on without."""
 
 
 @cache

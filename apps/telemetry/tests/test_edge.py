@@ -180,13 +180,19 @@ class TestConnections:
         assert answer_on(line)[0] == 201
         assert is_closed(line)
 
-    def test_offer_of_http_2_is_let_pass(self, line, key):
-        line.sendall(
-            whole(key, at(1), "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
-        )
+    @pytest.mark.parametrize("pieces", [1, 3, 500])
+    def test_offer_of_http_2_is_let_pass(self, line, key, pieces):
+        offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+        request = whole(key, at(1), *offer)
+        size = -(-len(request) // pieces)
+        for place in range(0, len(request), size):
+            line.sendall(request[place : place + size])
         assert answer_on(line)[0] == 201
-        line.sendall(whole(key, at(2)))
+        line.sendall(whole(key, at(2), *offer))
         assert answer_on(line)[0] == 201
+        line.sendall(b"GET /health/ HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert answer_on(line) == (299, b"GET /health/")
+        assert Reading.objects.count() == 2
 
     def test_client_that_leaves_in_the_middle_leaves_nothing(self, line, send, key):
         line.sendall(whole(key, at(1))[:-10])
