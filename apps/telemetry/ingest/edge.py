@@ -4,12 +4,13 @@ messages of ASGI around them.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import cache, partial
 from urllib.parse import parse_qs
 
 from django.conf import settings
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from apps.telemetry.ingest.formats import Format
@@ -17,6 +18,8 @@ from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.formats.line_protocol import V1_UNITS, LineProtocol
 from apps.telemetry.ingest.http import Request, Response, authorization_of, refuse, too_large
 from apps.telemetry.ingest.intake import Intake
+
+logger = logging.getLogger(__name__)
 
 # The form of a path's bodies, from the parameters of the query.
 PATHS: dict[bytes, Callable[[dict], Format]] = {
@@ -128,14 +131,18 @@ class Edge(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as offer:
-            return self._declined() + data[offer.args[0] :]
-        except HttpParserError:
+            if self.parser.get_method() != b"CONNECT":
+                return self._declined() + data[offer.args[0] :]
+            self.send_400_response("The hub is no proxy.")
+        except HttpParserError as error:
+            if isinstance(error, HttpParserCallbackError):
+                logger.exception("A request could not be taken in")
             self.send_400_response("This is no HTTP request.")
         return b""
 
     def _declined(self) -> bytes:
-        """The head without its offer of another protocol: some clients make one (Java's of HTTP/2 with the first request),
-        and go on without. The parser takes what follows such a head for the other protocol, so it is fed anew.
+        """The head without its offer of another protocol. Some clients make one (Java's, of HTTP/2, at the beginning) and
+        go on without, but the parser takes what follows for the other protocol; so it is fed anew.
         """
         fields = [(name, value) for name, value in self.headers if name not in OFFER]
         if not self.parser.should_keep_alive():

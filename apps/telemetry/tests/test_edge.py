@@ -206,8 +206,9 @@ class TestConnections:
         assert send(at(2))[0] == 201
         assert Reading.objects.count() == 2
 
-    def test_what_is_not_http_is_refused(self, line):
-        line.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+    @pytest.mark.parametrize("data", [b"\x16\x03\x01 hello\r\n\r\n", b"CONNECT hub:80 HTTP/1.1\r\nHost: hub\r\n\r\n"])
+    def test_what_is_no_request_for_the_hub_is_refused(self, line, data):
+        line.sendall(data)
         assert answer_on(line)[0] == 400
         assert is_closed(line)
 
