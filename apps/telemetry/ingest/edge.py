@@ -141,7 +141,7 @@ class Edge(HttpToolsProtocol):
         return b""
 
     def _declined(self) -> bytes:
-        """The head without its offer of another protocol. Some clients make one (Java's, of HTTP/2, at the beginning) and
+        """The head without its offer of another protocol. Some clients make one (Java's, of HTTP/2, at first) and
         go on without, but the parser takes what follows for the other protocol; so it is fed anew.
         """
         fields = [(name, value) for name, value in self.headers if name not in OFFER]
