@@ -93,7 +93,7 @@ def _over_http(form: str, total: int, folder: Path) -> Figure:
     process = Process([ROOT / "entrypoint.sh", "web"], environment=environment, log=folder / "web.log")
     try:
         wait_for_http(process, port, "/healthz")
-        web = family(process.pid)[1]  # the first only watches over it
+        web = process.pid
         first, begin = peak_mb(web), time.monotonic()
         with Peaks(web) as peaks, file.open("wb") as sink:
             for block in _blocks(port, form):

@@ -70,10 +70,8 @@ class HubProcesses:
         """SIGKILL to the process and its children: nobody gets to clean up."""
         self._end(self._running.pop(name), signal.SIGKILL)
 
-    def children(self, name: str) -> list[int]:
-        """Those that do the work of a process that watches over them."""
-        pid = self._running[name].pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
 
     def ended(self) -> list[str]:
         """Those that should run and don't."""

@@ -73,7 +73,7 @@ def test_client_that_disconnects_ends_the_query_and_what_serves_it(hub, readings
 
 
 def test_memory_does_not_grow_with_what_is_exported(hub, readings, export):
-    (web,) = hub.children("web")
+    web = hub.pid("web")
     for form in FORMS:  # what is loaded once
         list(blocks(export(form, value_gt=2)))
     before = peak_mb(web)
@@ -92,8 +92,7 @@ def exporting() -> list[int]:
 
 
 def encoders(hub: HubProcesses) -> list[str]:
-    (web,) = hub.children("web")
-    children = Path(f"/proc/{web}/task").glob("*/children")
+    children = Path(f"/proc/{hub.pid('web')}/task").glob("*/children")
     return [pid for child in children for pid in child.read_text().split()]
 
 
