@@ -73,8 +73,8 @@ class Hub:
         return used
 
     def web_memory(self) -> Memory:
-        """Of all web processes together, without the one that only watches over them."""
-        return memory(family(self._running["web"].pid)[1:])
+        """Of all web processes, and what watches over them if there are several."""
+        return memory(family(self._running["web"].pid))
 
     def _call(self, *arguments: str) -> str:
         done = subprocess.run(
