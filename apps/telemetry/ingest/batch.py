@@ -56,3 +56,8 @@ def column_of(batches: list[Batch], name: str, dtype: type) -> np.ndarray:
     if any(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate([np.asarray(part, dtype) for part in parts])
     return np.fromiter(chain.from_iterable(parts), dtype)  # of many short lists
+
+
+def listed(column: np.ndarray) -> str:
+    """What stands between the braces of an array in SQL."""
+    return repr(column.tolist())[1:-1]

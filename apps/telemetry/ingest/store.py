@@ -13,7 +13,7 @@ from struct import Struct
 import msgspec
 import numpy as np
 
-from apps.telemetry.ingest.batch import Batch, Value, column_of
+from apps.telemetry.ingest.batch import Batch, Value, column_of, listed
 from apps.telemetry.timescale.compression import lift_unpack_limit
 
 COLUMNS = "device_metric_id, ts, received_at, quality, value_numeric, value_bool, value_str"
@@ -94,6 +94,16 @@ class Columns:
         keys = {row[:2] for row in self.others}
         return bool(same.any()) or len(keys) != len(self.others)
 
+    @property
+    def keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """Series and times of all of them, sorted."""
+        if not self.others:
+            return self.series, self.ts
+        series = np.append(self.series, [row[0] for row in self.others])
+        ts = np.append(self.ts, [row[1] for row in self.others])
+        order = np.lexsort((ts, series))
+        return series[order], ts[order]
+
 
 def columns_of(batches: list[Batch]) -> Columns:
     others = []
@@ -153,7 +163,7 @@ def begin_and_copy(cursor, body: bytes) -> None:
 def beginning_and_inserting(columns: Columns) -> bytes:
     """The statements for the same, of numbers only."""
     numbers = (columns.series, columns.ts, columns.received_at, columns.quality, columns.numbers)
-    return (_INSERT % tuple(",".join(map(str, column.tolist())) for column in numbers)).encode()
+    return (_INSERT % tuple(map(listed, numbers))).encode()
 
 
 def insert_new(cursor, rows: list[Row]) -> set[int]:

@@ -167,18 +167,18 @@ class Writer:
         with transaction.atomic(), connection.cursor() as cursor:
             inserted, watched = _insert_new(cursor.cursor, [batch for batch in batches if not batch.overwrite])
             written, also_watched = _upsert(cursor.cursor, [batch for batch in batches if batch.overwrite])
-            cursor.cursor.execute(_together(cursor.cursor, batches, watched + also_watched, heard))
+            cursor.cursor.execute(_together(cursor.cursor, columns, watched + also_watched, heard))
         return inserted + written
 
 
-def _together(cursor, batches: list[Batch], watched: list[tuple], heard: list[presence.Heard]) -> bytes:
+def _together(cursor, columns: store.Columns, watched: list[tuple], heard: list[presence.Heard]) -> bytes:
     """The statements for what has to be true together with the readings."""
     statements = []
     if watched:
         statements.append(store.adding_watched(cursor, watched))
     if heard:
         statements.append(presence.writing(cursor, heard, time.time()))
-    return b";".join([*statements, rollup_log.noting(batches)])
+    return b";".join([*statements, rollup_log.noting(*columns.keys)])
 
 
 def _weight(batch: Batch) -> int:
@@ -198,7 +198,7 @@ def _store_all(batches: list[Batch], columns: store.Columns, heard: list[presenc
     with connection.cursor() as wrapped:
         cursor = wrapped.cursor
         watched = [watched for batch in batches for watched in batch.watched]
-        rest = _together(cursor, batches, watched, heard) + b";COMMIT"
+        rest = _together(cursor, columns, watched, heard) + b";COMMIT"
         is_small = len(columns) <= FEW_READINGS and not columns.others
         readings = store.beginning_and_inserting(columns) if is_small else store.packed(columns)
         try:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import numpy as np
 
-from apps.telemetry.ingest.batch import Batch, column_of
+from apps.telemetry.ingest.batch import listed
 
 HOUR = 3_600_000_000
 LOCK = "hashtext('telemetry_rollup_threshold')"
@@ -37,11 +37,12 @@ _ADD_SPAN = f"""
 """
 
 
-def noting(batches: list[Batch]) -> bytes:
-    """The statements, to come last in the transaction that stores the batches: the lock is held until it commits."""
-    series, first, last = runs_of(column_of(batches, "series", np.int64), column_of(batches, "ts", np.int64) // HOUR)
-    columns = (series, first * 3600, (last + 1) * 3600)
-    return (_NOTE % tuple(",".join(map(str, column.tolist())) for column in columns)).encode()
+def noting(series: np.ndarray, ts: np.ndarray) -> bytes:
+    """The statements, to come last in the transaction that stores such readings (sorted, µs since 1970): the lock is
+    held until it commits.
+    """
+    series, first, last = runs_of(series, ts // HOUR)
+    return (_NOTE % (listed(series), listed(first * 3600), listed((last + 1) * 3600))).encode()
 
 
 def note_span(cursor, *, series: list[int], start: datetime, end: datetime) -> None:
@@ -50,9 +51,7 @@ def note_span(cursor, *, series: list[int], start: datetime, end: datetime) -> N
 
 
 def runs_of(series: np.ndarray, hours: np.ndarray) -> Sequence[np.ndarray]:
-    """(series, first hour, last hour) of hours that follow each other: a backlog is one row per series."""
-    order = np.lexsort((hours, series))
-    series, hours = series[order], hours[order]
+    """(series, first hour, last hour) of hours that follow each other, sorted: a backlog is one row per series."""
     begins = np.ones(len(hours), bool)
     begins[1:] = (series[1:] != series[:-1]) | (hours[1:] - hours[:-1] > 1)
     ends = np.roll(begins, -1)

@@ -212,7 +212,7 @@ class TestOwnRollups:
         refresh(0)
         with transaction.atomic(), connection.cursor() as cursor:
             Reading.objects.create(device_metric=pair[0], ts=NOON, value_numeric=7)
-            cursor.execute(log.noting([Batch(received_at=0, series=[pair[0].pk], ts=[micros(NOON)])]))
+            cursor.execute(log.noting(np.array([pair[0].pk]), np.array([micros(NOON)])))
             closing = Thread(target=_refresh_beside)
             closing.start()
             sleep(0.3)
@@ -319,5 +319,5 @@ def _refresh_beside() -> None:
 
 
 def test_runs_join_hours_that_follow_each_other():
-    series, first, last = log.runs_of(np.array([2, 1, 1, 1, 1]), np.array([7, 5, 3, 4, 8]))
+    series, first, last = log.runs_of(np.array([1, 1, 1, 1, 2]), np.array([3, 4, 5, 8, 7]))
     assert list(zip(series.tolist(), first.tolist(), last.tolist(), strict=True)) == [(1, 3, 5), (1, 8, 8), (2, 7, 7)]
