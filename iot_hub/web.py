@@ -9,6 +9,8 @@ import uvicorn
 KEEP_ALIVE_SECONDS = 75
 # What is under way at a stop has so long to be answered.
 STOP_SECONDS = 5
+# Of several processes one that does not stir for so long is replaced; a busy machine alone is no reason.
+STIR_SECONDS = 30
 
 
 def main() -> None:
@@ -35,6 +37,7 @@ def main() -> None:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_worker_healthcheck=STIR_SECONDS,
     )
 
 
