@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from math import inf
-from uuid import UUID
+from struct import pack
 
 import numpy as np
 
+from apps.telemetry.ingest.presence import Presence
 from apps.telemetry.ingest.receipt import Receipt
 
 Value = float | bool | str
 
-# The lag of a device that sends no times.
-NO_LAG = inf
 # The quality of a reading that lies outside the range expected of its series.
 OUT_OF_RANGE_QUALITY = 0.5
 # Squares of larger values overflow, and with them the sums that rollups keep.
@@ -25,8 +23,7 @@ class Batch:
     """`series` (ids), `ts` (µs since 1970), `values` and `quality` are of one length: lists, or arrays if it is large.
 
     `is_mixed` says that some value is not a float. `watched` repeats the readings that some rule watches, as
-    (shard, series id, µs, value). `heard` are the devices that sent something, each with the smallest
-    received_at − timestamp (µs) of its messages.
+    (shard, series id, µs, value). `heard` are the devices that sent something and whose rows are due.
     """
 
     received_at: int
@@ -37,7 +34,7 @@ class Batch:
     quality: Sequence[float] | np.ndarray = field(default_factory=list)
     is_mixed: bool = False
     watched: list[tuple[int, int, int, Value]] = field(default_factory=list)
-    heard: list[tuple[UUID, float]] = field(default_factory=list)
+    heard: list[Presence] = field(default_factory=list)
     receipt: Receipt = field(default_factory=Receipt)
 
     def __len__(self) -> int:
@@ -56,6 +53,13 @@ def column_of(batches: list[Batch], name: str, dtype: type) -> np.ndarray:
     if any(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate([np.asarray(part, dtype) for part in parts])
     return np.fromiter(chain.from_iterable(parts), dtype)  # of many short lists
+
+
+def array_of(numbers: Sequence[float], dtype: type) -> np.ndarray:
+    """A list of Python's numbers as an array, read-only, three times as fast as numpy makes it.
+    Raises struct.error for what is no number, or too large.
+    """
+    return np.frombuffer(pack(f"@{len(numbers)}{np.dtype(dtype).char}", *numbers), dtype)
 
 
 def listed(column: np.ndarray) -> str:

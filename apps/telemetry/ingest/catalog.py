@@ -8,15 +8,18 @@ missed whatever the order of commits.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
 from uuid import UUID
 
+import numpy as np
 from django.db import connection
 
+from apps.telemetry.ingest.batch import array_of
+from apps.telemetry.ingest.presence import Presence
 from apps.telemetry.models import WatchedBatch
 
 logger = logging.getLogger(__name__)
@@ -44,10 +47,12 @@ class Series:
 class Layout:
     """What messages with these very metrics come to, where all of them are numeric series.
 
-    `is_bounded` where something is expected of any; `watched` lists (place, shard, series id).
+    `packed_ids` are the series' ids as an array of int32 has them; `is_bounded` where something is expected of any;
+    `watched` lists (place, shard, series id).
     """
 
     series_ids: list[int]
+    packed_ids: bytes
     lows: list[float]
     highs: list[float]
     is_bounded: bool
@@ -60,20 +65,18 @@ class DeviceEntry:
     serial_number: str
     owner_id: int
     is_active: bool
+    presence: Presence
     series: dict[str, Series] = field(default_factory=dict)
-    _layouts: dict[tuple[str, ...], Layout] = field(default_factory=dict)
-
-    def known_layout(self, names: tuple[str, ...]) -> Layout | None:
-        """Devices send the same metrics again and again: their layout is worked out once."""
-        return self._layouts.get(names)
+    # By metrics' names. Devices send the same metrics again and again: their layout is worked out once.
+    layouts: dict[tuple[str, ...], Layout] = field(default_factory=dict)
 
     def layout(self, names: tuple[str, ...]) -> Layout | None:
         """None where it has to be value by value: some metric is new or no number."""
         layout = _layout([self.find(name) for name in names])
         if layout is not None:
-            if len(self._layouts) >= MAX_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[names] = layout
+            if len(self.layouts) >= MAX_LAYOUTS:
+                self.layouts.clear()
+            self.layouts[names] = layout
         return layout
 
     def find(self, name: str) -> Series | None:
@@ -89,6 +92,7 @@ def _layout(series: list[Series | None]) -> Layout | None:
         return None
     return Layout(
         series_ids=[one.id for one in series],
+        packed_ids=array_of([one.id for one in series], np.int32).tobytes(),
         lows=[one.low for one in series],
         highs=[one.high for one in series],
         is_bounded=any((one.low, one.high) != (-inf, inf) for one in series),
@@ -123,8 +127,9 @@ class Catalog:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def get(self, serial_number: str) -> DeviceEntry | None:
-        return self._devices.get(serial_number)
+    def find(self, serial_numbers: Iterable[str]) -> dict[str, DeviceEntry | None]:
+        """As far as they are known here."""
+        return {serial_number: self._devices.get(serial_number) for serial_number in serial_numbers}
 
     def load(self, serial_numbers: list[str]) -> dict[str, DeviceEntry]:
         """From the database, in one query. Serial numbers that no device has are left out."""
@@ -162,7 +167,7 @@ def _entries(rows: list[tuple]) -> dict[str, DeviceEntry]:
     for serial, device_id, owner_id, is_active, series_id, name, data_type, watched, low, high in rows:
         entry = entries.get(serial)
         if entry is None:
-            entry = entries[serial] = DeviceEntry(device_id, serial, owner_id, is_active)
+            entry = entries[serial] = DeviceEntry(device_id, serial, owner_id, is_active, Presence(device_id))
         if series_id is not None:
             shard = WatchedBatch.shard_of(device_id)
             entry.series[name] = Series(series_id, data_type, low, high, watched, shard)

@@ -169,7 +169,7 @@ class Service:
     def _charge(self, request: Request, credential: Credential, messages: list, may_block: bool) -> None:
         if request.charge is not None or not credential.limits:
             return
-        readings = sum([len(message.metrics) for message in messages if message is not None])
+        readings = sum(map(len, [message.metrics for message in messages if message is not None]))
         charge = Charge(credential.limits, len(messages), readings)
         self.limiter.take(charge, may_block=may_block)
         request.charge = charge

@@ -10,13 +10,15 @@ The smallest lag counts for WINDOW: a smaller or equal one replaces it at once, 
 clock that was set right is noticed. The row holds the window, hence several processes agree on it.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
 from uuid import UUID
-
-from apps.telemetry.ingest.batch import NO_LAG, Batch
 
 WRITE_SECONDS = 5.0
 WINDOW = "10 minutes"
-MAX_DEVICES = 100_000
+# The lag of a device that sends no times.
+NO_LAG = inf
 
 # Sorted and locked, so that two writers can't deadlock and each sees what the other wrote.
 _TOUCH = """
@@ -40,35 +42,39 @@ _TOUCH = """
 Heard = tuple[UUID, float]
 
 
+@dataclass(slots=True, eq=False)
 class Presence:
-    """Keeps a device's row at most WRITE_SECONDS behind: not every message writes it."""
+    """A device as this process hears it: when its row is due (by the monotonic clock), as not every message writes it,
+    and the smallest lag since it was last written.
+    """
 
-    def __init__(self):
-        # By device: when it is due, and the smallest lag since it was last written.
-        self._devices: dict[UUID, list[float]] = {}
+    device_id: UUID
+    due_at: float = 0.0
+    least_lag: float = NO_LAG
 
-    def due(self, batches: list[Batch], now: float) -> list[Heard]:
-        """Devices to be written, each with its smallest lag. `now` is of the monotonic clock."""
-        if len(self._devices) > MAX_DEVICES:
-            self._devices.clear()
-        due = []
-        for batch in batches:
-            for device_id, lag in batch.heard:
-                state = self._devices.get(device_id)
-                if state is None:
-                    state = self._devices[device_id] = [now, lag]
-                elif lag < state[1]:
-                    state[1] = lag
-                if now >= state[0]:
-                    due.append((device_id, state[1]))
-                    state[:] = now + WRITE_SECONDS, NO_LAG
-        return due
+    def hear(self, lag: float) -> None:
+        if lag < self.least_lag:
+            self.least_lag = lag
 
-    def not_written(self, batches: list[Batch]) -> None:
-        """Their devices are due again with the next message."""
-        for batch in batches:
-            for device_id, _ in batch.heard:
-                self._devices.pop(device_id, None)
+
+def due(heard: Iterable[Presence], now: float) -> list[Presence]:
+    return [presence for presence in heard if presence.due_at <= now]
+
+
+def taken(heard: Iterable[Presence], now: float) -> list[Heard]:
+    """Those that are due, to be written now; they are due again WRITE_SECONDS later."""
+    found = []
+    for presence in heard:
+        if presence.due_at <= now:
+            found.append((presence.device_id, presence.least_lag))
+            presence.due_at, presence.least_lag = now + WRITE_SECONDS, NO_LAG
+    return found
+
+
+def give_back(heard: Iterable[Presence]) -> None:
+    """They were not written after all."""
+    for presence in heard:
+        presence.due_at = 0.0
 
 
 def write(cursor, heard: list[Heard], at: float) -> None:

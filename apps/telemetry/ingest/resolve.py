@@ -1,5 +1,6 @@
 """From messages to rows: each value is given its series, checked against it, and kept or rejected."""
 
+import time
 from itertools import repeat
 
 from django.conf import settings
@@ -7,11 +8,12 @@ from django.conf import settings
 from apps.devices import services as device_services
 from apps.devices.models import Device
 from apps.telemetry.ingest import bulk
-from apps.telemetry.ingest.batch import LARGEST, NO_LAG, OUT_OF_RANGE_QUALITY, Batch
+from apps.telemetry.ingest.batch import LARGEST, OUT_OF_RANGE_QUALITY, Batch
 from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Layout, Series
 from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.errors import Forbidden, WouldBlock
 from apps.telemetry.ingest.formats import Format, Message
+from apps.telemetry.ingest.presence import NO_LAG, due
 
 MAX_TEXT = 4096
 MAX_METRIC_NAME = 100
@@ -38,18 +40,18 @@ class Resolver:
 
     def resolve(self, messages: list[Message | None], form: Format, batch: Batch) -> None:
         """Fills `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
-        self._find_devices(messages)
-        if len(messages) < bulk.LEAST_MESSAGES or not self._take_bulk(messages, form, batch):
+        serials = {message.serial_number for message in messages if message is not None}
+        self._find_devices(serials)
+        if len(messages) < bulk.LEAST_MESSAGES or not self._take_bulk(messages, serials, form, batch):
             self._take_one_by_one(messages, form.micros, batch)
 
-    def _take_bulk(self, messages: list[Message | None], form: Format, batch: Batch) -> bool:
-        messages = [message for message in messages if message is not None]
-        devices = {message.serial_number: None for message in messages}
-        own = self._credential.serial_number
-        for serial in devices:
-            devices[serial] = device = self._devices.get(serial or own)
-            if device is None or not self._is_open(device):
+    def _take_bulk(self, messages: list[Message | None], serials: set[str | None], form: Format, batch: Batch) -> bool:
+        own, owner = self._credential.serial_number, self._credential.owner_id
+        devices = {serial: self._devices[serial or own] for serial in serials}
+        for device in devices.values():
+            if device is None or not device.is_active or owner not in (None, device.owner_id):
                 return False
+        messages = [message for message in messages if message is not None]
         return bool(messages) and bulk.take(messages, devices, form, batch, (self._least_lag, self._greatest_lag))
 
     def _take_one_by_one(self, messages: list[Message | None], micros, batch: Batch) -> None:
@@ -71,7 +73,9 @@ class Resolver:
             quality = 1.0 if message.quality is None else message.quality
             if layout is None or not _take_numbers(layout, message.metrics.values(), ts, quality, batch):
                 _take_each(index, message.metrics, device, ts, quality, batch)
-        batch.heard = [(self._devices[serial].id, lag) for serial, lag in self._lags.items()]
+        for serial, lag in self._lags.items():
+            self._devices[serial].presence.hear(lag)
+        batch.heard = due([self._devices[serial].presence for serial in self._lags], time.monotonic())
 
     def _fault_of(self, message, device: DeviceEntry | None) -> tuple[str, str] | None:
         if device is None or not self._is_owned(device):
@@ -90,9 +94,6 @@ class Resolver:
 
     def _is_owned(self, device: DeviceEntry) -> bool:
         return self._credential.owner_id in (None, device.owner_id)
-
-    def _is_open(self, device: DeviceEntry) -> bool:
-        return device.is_active and self._is_owned(device)
 
     def _time_of(self, timestamp, micros, serial: str) -> tuple[int, tuple[str, str] | None]:
         """As the device says, however its clock goes; how far off that is goes into `_lags`."""
@@ -113,17 +114,12 @@ class Resolver:
         kept = settings.TELEMETRY["RETENTION"]
         return ts, ("timestamp_too_old", f"The timestamp is older than readings are kept ({kept}).")
 
-    def _find_devices(self, messages: list) -> None:
+    def _find_devices(self, serials: set[str | None]) -> None:
         own = self._credential.serial_number
-        missing = []
-        for serial in {message.serial_number or own for message in messages if message is not None}:
-            if own is not None and serial != own:
-                raise Forbidden(f"This key is for the device {own!r} only.")
-            if serial is None or "\x00" in serial:
-                continue
-            entry = self._devices[serial] = self._catalog.get(serial)
-            if entry is None:
-                missing.append(serial)
+        if own is not None and not serials <= {own, None, ""}:
+            raise Forbidden(f"This key is for the device {own!r} only.")
+        self._devices = self._catalog.find({serial or own for serial in serials})
+        missing = [serial for serial, device in self._devices.items() if device is None and _is_serial(serial)]
         if missing:
             self._need_database()
             self._devices |= self._catalog.load(missing)
@@ -138,7 +134,7 @@ class Resolver:
             layout = None
             if device is not None:
                 names = tuple(message.metrics)
-                layout = device.known_layout(names)
+                layout = device.layouts.get(names)
                 if layout is None:
                     self._note_new(message, device, new)
                     layout = device.layout(names)
@@ -177,22 +173,25 @@ _NOT_FINITE = ("not_finite", "The value is not a finite number.")
 
 
 def _take_numbers(layout: Layout, values, ts: int, quality: float, batch: Batch) -> bool:
-    """The common case: every value is a float for a numeric series. False, and nothing taken, if it is not."""
-    for value in values:
-        if type(value) is not float or not -LARGEST <= value <= LARGEST:
-            return False
+    """The common case: every value is a number for a numeric series. False, and nothing taken, if it is not."""
+    numbers = [
+        float(value)
+        for value in values
+        if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST
+    ]
+    if len(numbers) != len(values):
+        return False
     batch.series += layout.series_ids
-    batch.ts += repeat(ts, len(layout.series_ids))
-    batch.values += values
+    batch.ts += repeat(ts, len(numbers))
+    batch.values += numbers
     if layout.is_bounded:
         lower = min(quality, OUT_OF_RANGE_QUALITY)
-        ranges = zip(layout.lows, layout.highs, values, strict=True)
+        ranges = zip(layout.lows, layout.highs, numbers, strict=True)
         batch.quality += [quality if low <= value <= high else lower for low, high, value in ranges]
     else:
-        batch.quality += repeat(quality, len(layout.series_ids))
+        batch.quality += repeat(quality, len(numbers))
     if layout.watched:
-        values = list(values)
-        batch.watched += [(shard, series_id, ts, values[place]) for place, shard, series_id in layout.watched]
+        batch.watched += [(shard, series_id, ts, numbers[place]) for place, shard, series_id in layout.watched]
     return True
 
 
@@ -211,6 +210,10 @@ def _take_each(index: int, metrics: dict, device: DeviceEntry, ts: int, quality:
         batch.is_mixed |= type(value) is not float
         if series.is_watched:
             batch.watched.append((series.shard, series.id, ts, value))
+
+
+def _is_serial(serial: str | None) -> bool:
+    return serial is not None and "\x00" not in serial
 
 
 def _is_name(name: str) -> bool:

@@ -9,8 +9,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 
 import psycopg2
 from django.conf import settings
@@ -52,7 +53,6 @@ class Writer:
         self._storing = 0
         self._wake = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._presence = presence.Presence()
 
     def submit(self, batch: Batch, done: Done) -> None:
         """`done` is told after the commit, or with Busy when the store is away. Raises Busy when it is behind."""
@@ -131,7 +131,7 @@ class Writer:
             self._on_stored(stored)
 
     def _store_failed(self, group: list[tuple[Batch, Done]], error: Exception) -> None:
-        self._presence.not_written([batch for batch, _ in group])
+        presence.give_back(_heard(batch for batch, _ in group))
         if isinstance(error, _AWAY):
             logger.warning("The store is away: %s", error)
             connection.close()
@@ -147,7 +147,7 @@ class Writer:
             _fail(group, IngestError(f"The store refused the readings: {error}"))
 
     def _commit(self, batches: list[Batch]) -> store.Columns | list[store.Row]:
-        heard = self._presence.due(batches, time.monotonic())
+        heard = presence.taken(_heard(batches), time.monotonic())
         try:
             return self._commit_once(batches, heard)
         except _AWAY:
@@ -179,6 +179,10 @@ def _together(cursor, columns: store.Columns, watched: list[tuple], heard: list[
     if heard:
         statements.append(presence.writing(cursor, heard, time.time()))
     return b";".join([*statements, rollup_log.noting(*columns.keys)])
+
+
+def _heard(batches: Iterable[Batch]) -> Iterator[presence.Presence]:
+    return chain.from_iterable(batch.heard for batch in batches)
 
 
 def _weight(batch: Batch) -> int:

@@ -14,8 +14,10 @@ from apps.telemetry.ingest import bulk
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Series
 from apps.telemetry.ingest.credentials import Credential
-from apps.telemetry.ingest.formats.json_messages import JsonMessages
+from apps.telemetry.ingest.formats.json_messages import EPOCH, JsonMessages
+from apps.telemetry.ingest.formats.like_texts import micros_of_like_texts
 from apps.telemetry.ingest.formats.line_protocol import LineProtocol
+from apps.telemetry.ingest.presence import Presence
 from apps.telemetry.ingest.resolve import Resolver
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -29,7 +31,7 @@ def device(number: int, *, owner=OWNER, is_active=True) -> DeviceEntry:
         "bounded": Series(10 * number + 1, "numeric", 0.0, 100.0, is_watched=True, shard=3),
         "open": Series(10 * number + 2, "boolean", -inf, inf, is_watched=True, shard=3),
     }
-    return DeviceEntry(UUID(int=number), f"SN-{number}", owner, is_active, series)
+    return DeviceEntry(UUID(int=number), f"SN-{number}", owner, is_active, Presence(UUID(int=number)), series)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def outcome(batch: Batch) -> dict:
         "rows": [(*row[:3], np.float32(row[3])) for row in batch.rows],
         "types": [type(value) for value in batch.rows and list(zip(*batch.rows, strict=True))[2]],
         "watched": batch.watched,
-        "heard": sorted(batch.heard, key=str),
+        "heard": sorted((presence.device_id, presence.least_lag) for presence in batch.heard),
         "rejected": batch.receipt.rejected,
     }
 
@@ -66,17 +68,23 @@ def both_ways(catalog: Catalog, form, body: bytes) -> tuple[dict, dict]:
         batch = Batch(received_at=NOW_MICROS)
         messages = form.decode(body, batch.receipt)
         one = resolver(catalog)
-        one._find_devices(messages)
+        for entry in catalog.find(["SN-1", "SN-2", "SN-3", "SN-4"]).values():
+            entry.presence = Presence(entry.id)
+        one._find_devices({message.serial_number for message in messages if message is not None})
         getattr(one, take)(messages, form if take == "resolve" else form.micros, batch)
         found.append(outcome(batch))
     return tuple(found)
 
 
-usual = st.floats(-200, 200).map(lambda value: round(value, 3))
-values = st.one_of(usual, usual, usual, st.sampled_from([True, "text", None, 1e200, 7]))
+usual = st.one_of(st.floats(-200, 200).map(lambda value: round(value, 3)), st.integers(-200, 200))
+values = st.one_of(usual, usual, usual, st.sampled_from([True, "text", None, 1e200, 10**200, 10**400]))
 times = st.one_of(
     st.integers(-(10**9), 10**9).map(lambda micros: (NOW - timedelta(microseconds=micros)).isoformat()),
     st.sampled_from([None, "2026-11-20T13:00:00+01:00", "2026-11-20T12:00:00", "2020-01-01T00:00:00Z", 1763640000000]),
+)
+epoch_ms = st.one_of(
+    st.integers(0, 10**6).map(lambda ms: NOW_MICROS // 1000 - ms),
+    st.sampled_from([0, -(10**15), 2**53, 10**30, 10**308]),
 )
 
 
@@ -110,6 +118,18 @@ def test_regular_messages_come_out_the_same(catalog, messages):
     assert at_once == one_by_one
 
 
+@given(
+    messages=st.lists(regular, min_size=bulk.LEAST_MESSAGES, max_size=40),
+    times=st.lists(st.one_of(epoch_ms, epoch_ms.map(float), epoch_ms.map(lambda at: at + 0.4)), min_size=40),
+)
+def test_times_in_milliseconds_come_out_the_same(catalog, messages, times):
+    timed = [message | {"timestamp": at} for message, at in zip(messages, times, strict=False)]
+
+    at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(timed))
+
+    assert at_once == one_by_one
+
+
 @given(messages=st.lists(st.one_of(regular, anything), min_size=bulk.LEAST_MESSAGES, max_size=40))
 def test_messages_of_any_kind_come_out_the_same(catalog, messages):
     at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(messages))
@@ -124,7 +144,10 @@ def test_messages_of_any_kind_come_out_the_same(catalog, messages):
 )
 def test_lines_come_out_the_same(catalog, precision, times, comments):
     now = NOW_MICROS * 1000 // {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}[precision]
-    lines = [f"m,serial_number=SN-1 plain={place} {now - at if at <= 600 else at}" for place, at in enumerate(times)]
+    lines = [
+        f"m,serial_number=SN-1 plain={place}{'i' * (place % 2)} {now - at if at <= 600 else at}"
+        for place, at in enumerate(times)
+    ]
     body = "\n".join(["# a comment", *lines] if comments else lines).encode()
 
     at_once, one_by_one = both_ways(catalog, LineProtocol(precision), body)
@@ -132,12 +155,48 @@ def test_lines_come_out_the_same(catalog, precision, times, comments):
     assert at_once == one_by_one
 
 
-def test_regular_messages_are_taken_at_once(catalog):
+@pytest.mark.parametrize("timestamp", [NOW.isoformat(), NOW_MICROS // 1000, NOW_MICROS / 1000, None])
+@pytest.mark.parametrize("value", [1.0, 1])
+def test_regular_messages_are_taken_at_once(catalog, timestamp, value):
     """Else the tests above would compare the slow way with itself."""
-    messages = [{"serial_number": "SN-1", "timestamp": NOW.isoformat(), "metrics": {"plain": 1.0}}] * 20
+    messages = [{"serial_number": "SN-1", "timestamp": timestamp, "metrics": {"plain": value}}] * 20
     batch = Batch(received_at=NOW_MICROS)
     form = JsonMessages()
 
     resolver(catalog).resolve(form.decode(msgspec.json.encode(messages), batch.receipt), form, batch)
 
     assert isinstance(batch.values, np.ndarray)
+
+
+@given(
+    times=st.lists(st.integers(-(62 * 10**15), 253 * 10**15), min_size=1, max_size=20),  # the years 5 to 9987
+    digits=st.integers(0, 6),
+    offset=st.sampled_from(["Z", "+00:00", "-00:00", "+05:30", "-11:45", "+23:59"]),
+)
+def test_times_that_are_written_alike_are_read_as_one_by_one(times, digits, offset):
+    written = [(EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds") for at in times]
+    texts = [text[: 20 + digits if digits else 19] + offset for text in written]
+
+    assert micros_of_like_texts(texts).tolist() == [JsonMessages().micros(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2026-11-20T10:00:00Z", "2026-02-30T10:00:00Z"],
+        ["2026-11-20T10:00:00Z", "2026-11-20T24:00:00Z"],
+        ["2026-11-20T10:00:00Z", "2026-11-20T10:00:60Z"],
+        ["2026-11-20T10:00:00Z", "2026-11-20 10:00:00Z"],
+        ["2026-11-20T10:00:00Z", "2026-11-20T10:00:0٣Z"],
+        ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00.5Z"],
+        ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z2026-11-20T10:00:00Z", ""],
+        ["2026-11-20T10:00:00+01:00", "2026-11-20T10:00:00+02:00"],
+        ["2026-11-20T10:00:00+24:00", "2026-11-20T10:00:00+24:00"],
+        ["2026-11-20T10:00:00", "2026-11-20T10:00:00"],
+        ["2026-11-20T10:00:00.1234567Z", "2026-11-20T10:00:00.1234567Z"],
+        ["today", "today"],
+        ["", ""],
+    ],
+)
+def test_times_that_are_not_all_alike_are_left_to_others(texts):
+    assert micros_of_like_texts(texts) is None

@@ -14,7 +14,6 @@ from apps.devices.admin.device import clock_label
 from apps.devices.models import Device
 from apps.notifications.tests.receivers import wait_for
 from apps.telemetry.ingest import presence
-from apps.telemetry.ingest.batch import NO_LAG, Batch
 from apps.telemetry.models import Reading
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,15 +155,29 @@ class TestWindow:
 
 class TestRhythm:
     def test_device_is_written_at_once_and_then_every_few_seconds_with_the_smallest_lag_between(self):
-        device, devices = uuid4(), presence.Presence()
+        device = presence.Presence(uuid4())
 
-        def due(lag, now):
-            return devices.due([Batch(received_at=0, heard=[(device, lag)])], now)
+        def taken(lag, now):
+            device.hear(lag)
+            return presence.taken(presence.due([device], now), now)
 
-        assert due(5, now=100) == [(device, 5)]
-        assert due(2, now=101) == due(9, now=104) == []
-        assert due(7, now=105) == [(device, 2)]
-        assert due(NO_LAG, now=110) == [(device, inf)]
+        assert taken(5, now=100) == [(device.device_id, 5)]
+        assert taken(2, now=101) == taken(9, now=104) == []
+        assert taken(7, now=105) == [(device.device_id, 2)]
+        assert taken(presence.NO_LAG, now=110) == [(device.device_id, inf)]
+
+    def test_device_heard_by_two_requests_of_a_commit_is_written_once(self):
+        device = presence.Presence(uuid4())
+
+        assert presence.taken([device, device], now=100) == [(device.device_id, inf)]
+
+    def test_device_that_could_not_be_written_is_due_again(self):
+        device = presence.Presence(uuid4())
+        presence.taken([device], now=100)
+
+        presence.give_back([device])
+
+        assert presence.due([device], now=100) == [device]
 
 
 class TestAdmin:

@@ -4,18 +4,21 @@
 """
 
 import json
+import struct
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from apps.problems import CONTENT_TYPE, problem
+from apps.telemetry.ingest.batch import array_of
 from apps.telemetry.ingest.errors import IngestError, Malformed
+from apps.telemetry.ingest.formats.like_texts import micros_of_like_texts
 from apps.telemetry.ingest.receipt import Receipt
 
 Value = float | bool | str | None
-Timestamp = Annotated[datetime, msgspec.Meta(tz=True)] | int | float | None
+Timestamp = str | int | float | None
 
 
 class Message(msgspec.Struct, gc=False):  # holds no cycles, and there are many
@@ -34,6 +37,9 @@ _encode = msgspec.json.Encoder().encode
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+BAD_TIMESTAMP = "The timestamp must be ISO 8601 with an offset, or epoch milliseconds."
+# Milliseconds below it are exact as a float of µs, too.
+EXACT_MS = 2**53 / 1000
 
 
 class JsonMessages:
@@ -52,18 +58,30 @@ class JsonMessages:
             return _salvage_all(_loads_with_nan(body, error), receipt)
 
     def micros(self, timestamp: Timestamp) -> int:
-        """A datetime with an offset, or epoch milliseconds."""
-        if isinstance(timestamp, datetime):
-            if timestamp.tzinfo is None:
-                raise ValueError("The timestamp needs an offset, such as Z or +02:00.")
-            return (timestamp - EPOCH) // MICROSECOND
-        return round(timestamp * 1000)
+        """A text as ISO 8601 has it, with an offset, or epoch milliseconds."""
+        if not isinstance(timestamp, str):
+            return round(timestamp * 1000)
+        try:
+            at = datetime.fromisoformat(timestamp)
+        except ValueError:
+            raise ValueError(BAD_TIMESTAMP) from None
+        if at.tzinfo is None:
+            raise ValueError("The timestamp needs an offset, such as Z or +02:00.")
+        return (at - EPOCH) // MICROSECOND
 
     def all_micros(self, timestamps: list[Timestamp]) -> np.ndarray | None:
-        """Of datetimes with an offset only. Seconds since 1970 as a float are exact to the µs, and more, until 2106."""
-        if set(map(type, timestamps)) != {datetime}:
+        """Of texts, or of milliseconds that are exact as a float."""
+        kinds = set(map(type, timestamps))
+        if kinds == {str}:
+            times = micros_of_like_texts(timestamps)
+            return _micros_of(timestamps) if times is None else times
+        if not kinds <= {int, float}:
             return None
-        return np.rint(np.array([at.timestamp() for at in timestamps]) * 1e6).astype(np.int64)
+        try:
+            times = array_of(timestamps, np.float64)
+        except struct.error:
+            return None
+        return np.rint(times * 1000).astype(np.int64) if (np.abs(times) < EXACT_MS).all() else None
 
     def answer(self, receipt: Receipt) -> tuple[int, str, bytes]:
         counts = {
@@ -80,6 +98,16 @@ class JsonMessages:
 
     def refuse(self, error: IngestError) -> tuple[str, bytes]:
         return CONTENT_TYPE, _encode(problem(error.status, error.detail) | error.members)
+
+
+def _micros_of(texts: list[str]) -> np.ndarray | None:
+    try:
+        spans = [at - EPOCH for at in map(datetime.fromisoformat, texts)]
+    except (TypeError, ValueError):  # some has no offset, or is no time
+        return None
+    days = array_of([span.days for span in spans], np.int64)
+    seconds = array_of([span.seconds for span in spans], np.int64)
+    return (days * 86_400 + seconds) * 1_000_000 + array_of([span.microseconds for span in spans], np.int64)
 
 
 def _loads(body: bytes) -> Any:
@@ -130,7 +158,7 @@ def _salvage(index: int, item: Any, receipt: Receipt) -> Message | None:
     return Message(
         metrics=usable,
         serial_number=item.get("serial_number"),
-        timestamp=_timestamp(item.get("timestamp")),
+        timestamp=item.get("timestamp"),
         quality=item.get("quality"),
     )
 
@@ -142,20 +170,10 @@ def _message_fault(item: dict) -> tuple[str, str] | None:
     quality = item.get("quality")
     if isinstance(quality, bool) or not isinstance(quality, (int, float, type(None))):
         return "invalid_value", "quality must be a number from 0 to 1."
-    try:
-        _timestamp(item.get("timestamp"))
-    except ValueError as error:
-        return "invalid_timestamp", str(error)
+    timestamp = item.get("timestamp")
+    if isinstance(timestamp, bool) or not isinstance(timestamp, (str, int, float, type(None))):
+        return "invalid_timestamp", BAD_TIMESTAMP
     return None
-
-
-def _timestamp(value: Any) -> Timestamp:
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return value
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError("The timestamp must be ISO 8601 with an offset, or epoch milliseconds.") from None
 
 
 def _usable(index: int, name: str, value: Any, receipt: Receipt) -> bool:

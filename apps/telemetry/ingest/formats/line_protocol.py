@@ -8,12 +8,14 @@ The syntax: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protoc
 """
 
 import re
+import struct
 from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 from line_protocol_parser import LineFormatError, parse_line
 
+from apps.telemetry.ingest.batch import array_of
 from apps.telemetry.ingest.errors import IngestError, Malformed, TooLarge
 from apps.telemetry.ingest.receipt import Receipt
 
@@ -60,7 +62,7 @@ _FIELD = re.compile(rf"(?:[^\\,= ]++|\\.)++=(?:{_QUOTED}|[^, ]++)", re.DOTALL)
 class Point(msgspec.Struct, gc=False):
     """One line: readings of one time."""
 
-    metrics: dict[str, float | bool | str]
+    metrics: dict[str, float | int | bool | str]
     serial_number: str | None
     timestamp: int | None
     quality: None = None
@@ -85,7 +87,7 @@ class LineProtocol:
         for line in text.split("\n") if '"' not in text else _lines(text):
             try:
                 parsed = parse_line(line)
-                points.append(parsed and _point(line, **parsed))
+                points.append(parsed and _point(line, parsed))
             except LineFormatError as error:
                 if line.strip(" \t\r"):
                     raise _malformed(len(points) + 1, line, str(error)) from error
@@ -99,8 +101,8 @@ class LineProtocol:
     def all_micros(self, timestamps: list[int | None]) -> np.ndarray | None:
         multiplier, divisor = self._unit
         try:
-            times = np.array(timestamps, np.int64)
-        except (TypeError, OverflowError):
+            times = array_of(timestamps, np.int64)
+        except struct.error:
             return None
         return times * multiplier // divisor if np.abs(times).max() <= LARGEST_TIME // multiplier else None
 
@@ -137,13 +139,11 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _point(line: str, measurement: str, tags: dict, fields: dict, time: int | None) -> Point:
+def _point(line: str, parsed: dict) -> Point:
+    tags, fields = parsed["tags"], parsed["fields"]
     if line.count("=") != len(tags) + len(fields):
         fields = _last_of_each(line)
-    for name, value in fields.items():
-        if type(value) is int:
-            fields[name] = float(value)
-    return Point(fields, tags.get("serial_number") or tags.get("sensor_id") or tags.get("device"), time)
+    return Point(fields, tags.get("serial_number") or tags.get("sensor_id") or tags.get("device"), parsed["time"])
 
 
 def _last_of_each(line: str) -> dict:
