@@ -35,8 +35,7 @@ def middle_of_rounds(results: list[Result]) -> list[Result]:
 def ratios(results: list[Result]) -> list[Ratio]:
     """Of the best rows, as each side has its own best number of connections."""
     best = _Best(results)
-    naive = _ratio("batches, 1 process / naive", best.values("batches", 1), best.values("naive batches"), 15)
-    return [ratio for ratio in (*_batch_ratios(best), *_single_ratios(best), naive) if ratio is not None]
+    return [ratio for ratio in (*_batch_ratios(best), *_single_ratios(best)) if ratio is not None]
 
 
 def _batch_ratios(best: "_Best") -> Iterator[Ratio | None]:
@@ -47,6 +46,8 @@ def _batch_ratios(best: "_Best") -> Iterator[Ratio | None]:
         yield _ratio(f"{told} / copy-1", ours, best.values("copy-1"), of_copy)
         yield _ratio(f"{told} / copy-2", ours, best.values("copy-2"))
         yield _ratio(f"{told} / InfluxDB", ours, best.values("influx batches"), of_influx)
+        of_naive = 15 if (part, processes) == ("batches", 1) else None
+        yield _ratio(f"{told} / naive, as many", ours, best.values("naive batches", processes), of_naive)
 
 
 def _single_ratios(best: "_Best") -> Iterator[Ratio | None]:
