@@ -1,17 +1,21 @@
 """The common case of a large request, column by column: devices and metrics are known, every value is a number, every
-time one that is taken. It costs a quarter of taking it message by message, which is what happens to any other.
+time one that is taken. It costs a fifth of taking it message by message, which is what happens to any other.
 """
 
 import struct
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from apps.telemetry.ingest.batch import LARGEST, OUT_OF_RANGE_QUALITY, Batch, array_of
-from apps.telemetry.ingest.catalog import DeviceEntry, Layout
+from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.formats import Format, Message
-from apps.telemetry.ingest.presence import due
+from apps.telemetry.ingest.presence import NO_LAG, Presence, due
+from apps.telemetry.ingest.tables import Table, Tables
 
 # With fewer, arrays cost more than they save.
 LEAST_MESSAGES = 16
@@ -21,43 +25,103 @@ NUMBERS = {float, int}
 
 def take(
     messages: list[Message],
-    devices: dict[str | None, DeviceEntry],
+    tables: Tables,
+    credential: Credential,
     form: Format,
     batch: Batch,
     lags: tuple[int, int],
 ) -> bool:
-    """Fills the batch, or leaves it as it is and returns False. `devices` by serial number, None for a message without
-    one; `lags` are the smallest and greatest received_at − timestamp (µs) that is taken.
+    """Fills the batch, or leaves it as it is and returns False. `lags` are the smallest and greatest
+    received_at − timestamp (µs) that is taken.
     """
-    serials = [message.serial_number for message in messages]
     metrics = [message.metrics for message in messages]
-    sizes = array_of(list(map(len, metrics)), np.intp)
-    layouts = _layouts(serials, metrics, devices)
+    groups = _groups(messages, metrics, tables, credential)
     numbers = _numbers(metrics)
     ts = _times(messages, form, batch.received_at)
     quality = _quality(messages)
-    if not sizes.all() or layouts is None or numbers is None or ts is None or quality is None:
+    if groups is None or numbers is None or ts is None or quality is None:
         return False
     lag = batch.received_at - ts
     if lag.min() < lags[0] or lag.max() > lags[1]:
         return False
-    batch.series = np.frombuffer(b"".join([layout.packed_ids for layout in layouts]), np.int32)
-    batch.ts = np.repeat(ts, sizes)
-    batch.values = numbers
-    batch.quality = _lowered(np.repeat(quality, sizes), numbers, layouts)
-    batch.watched = _watched(layouts, sizes, ts, numbers)
-    if messages[0].timestamp is not None:  # then all have one
-        _hear(serials, lag.tolist(), devices)
-    batch.heard = due([device.presence for device in devices.values()], time.monotonic())
+    sizes = array_of(list(map(len, metrics)), np.intp)
+    batch.ts, batch.values, batch.quality = np.repeat(ts, sizes), numbers, np.repeat(quality, sizes)
+    _fill(batch, groups, np.cumsum(sizes) - sizes)
+    has_times = messages[0].timestamp is not None  # as all of them then have, or none
+    batch.heard = _heard(groups, lag if has_times else None)
     return True
 
 
-def _layouts(
-    serials: list[str | None], metrics: list[dict], devices: dict[str | None, DeviceEntry]
-) -> list[Layout] | None:
-    known = {serial: device.layouts for serial, device in devices.items()}
-    layouts = [known[serial].get(names) for serial, names in zip(serials, map(tuple, metrics), strict=True)]
-    return layouts if all(layouts) else None
+@dataclass(slots=True)
+class _Group:
+    """Messages with the same metrics: their numbers in the request, and where the table has their devices."""
+
+    table: Table
+    messages: np.ndarray
+    places: np.ndarray
+    rows: np.ndarray
+
+
+def _groups(
+    messages: list[Message], metrics: list[dict], tables: Tables, credential: Credential
+) -> list[_Group] | None:
+    own, owner = credential.serial_number, credential.owner_id
+    serials = [message.serial_number or own for message in messages]
+    if own is not None and serials.count(own) != len(serials):
+        return None
+    groups = []
+    for names, numbers in _by_names(metrics).items():
+        table = tables.get(names)
+        if table is None:
+            return None
+        try:
+            places = array_of([table.places[serials[number]] for number in numbers], np.intp)
+        except KeyError:
+            return None
+        rows = table.rows[places]
+        if owner is not None and (rows["owner_id"] != owner).any():
+            return None
+        groups.append(_Group(table, array_of(numbers, np.intp), places, rows))
+    return groups
+
+
+def _by_names(metrics: list[dict]) -> dict[tuple[str, ...], Sequence[int]]:
+    """Numbers of the messages."""
+    names = list(map(tuple, metrics))
+    if names.count(names[0]) == len(names):
+        return {names[0]: range(len(names))}
+    numbers = defaultdict(list)
+    for number, one in enumerate(names):
+        numbers[one].append(number)
+    return numbers
+
+
+def _fill(batch: Batch, groups: list[_Group], starts: np.ndarray) -> None:
+    """What the tables know. `starts` are where each message's readings begin."""
+    batch.series = np.empty(len(batch.values), np.int32)
+    shards = np.empty(len(batch.values), np.int32)
+    is_watched = np.empty(len(batch.values), np.bool_)
+    for group in groups:
+        rows = group.rows
+        at = starts[group.messages][:, None] + np.arange(rows["series"].shape[1])
+        batch.series[at], shards[at], is_watched[at] = rows["series"], rows["shard"][:, None], rows["is_watched"]
+        values = batch.values[at]
+        outside = at[(values < rows["low"]) | (values > rows["high"])]
+        batch.quality[outside] = np.minimum(batch.quality[outside], OUT_OF_RANGE_QUALITY)
+    watched = np.flatnonzero(is_watched)
+    columns = (shards, batch.series, batch.ts, batch.values)
+    batch.watched = list(zip(*(column[watched].tolist() for column in columns), strict=True))
+
+
+def _heard(groups: list[_Group], lags: np.ndarray | None) -> list[Presence]:
+    """Those that are due. Of all the others only a lag smaller than known is noted."""
+    now, heard = time.monotonic(), []
+    for group in groups:
+        own_lags = np.full(len(group.rows), NO_LAG) if lags is None else lags[group.messages]
+        noticed = (group.rows["due_at"] <= now) | (own_lags < group.rows["least_lag"])
+        for place, lag in zip(group.places[noticed].tolist(), own_lags[noticed].tolist(), strict=True):
+            heard.append(group.table.hear(place, lag))
+    return due(heard, now)
 
 
 def _numbers(metrics: list[dict]) -> np.ndarray | None:
@@ -86,30 +150,3 @@ def _quality(messages: list[Message]) -> np.ndarray | None:
         return np.ones(len(given), np.float32)
     quality = np.array([1.0 if one is None else one for one in given], np.float32)
     return quality if ((quality >= 0) & (quality <= 1)).all() else None
-
-
-def _lowered(quality: np.ndarray, numbers: np.ndarray, layouts: list[Layout]) -> np.ndarray:
-    if True not in [layout.is_bounded for layout in layouts]:
-        return quality
-    low = np.fromiter(chain.from_iterable(layout.lows for layout in layouts), np.float64, len(numbers))
-    high = np.fromiter(chain.from_iterable(layout.highs for layout in layouts), np.float64, len(numbers))
-    outside = (numbers < low) | (numbers > high)
-    return np.where(outside, np.minimum(quality, np.float32(OUT_OF_RANGE_QUALITY)), quality)
-
-
-def _watched(layouts: list[Layout], sizes: np.ndarray, ts: np.ndarray, numbers: np.ndarray) -> list[tuple]:
-    messages = [number for number, layout in enumerate(layouts) if layout.watched]
-    starts = np.cumsum(sizes) - sizes
-    return [
-        (shard, series_id, at, float(numbers[start + place]))
-        for number, start, at in zip(messages, starts[messages].tolist(), ts[messages].tolist(), strict=True)
-        for place, shard, series_id in layouts[number].watched
-    ]
-
-
-def _hear(serials: list[str | None], lags: list[int], devices: dict[str | None, DeviceEntry]) -> None:
-    presences = {serial: device.presence for serial, device in devices.items()}
-    for serial, lag in zip(serials, lags, strict=True):
-        presence = presences[serial]
-        if lag < presence.least_lag:  # as Presence.hear does, without a call for each message
-            presence.least_lag = lag

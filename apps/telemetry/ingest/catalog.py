@@ -15,11 +15,10 @@ from datetime import datetime, timedelta
 from math import inf
 from uuid import UUID
 
-import numpy as np
 from django.db import connection
 
-from apps.telemetry.ingest.batch import array_of
 from apps.telemetry.ingest.presence import Presence
+from apps.telemetry.ingest.tables import Tables
 from apps.telemetry.models import WatchedBatch
 
 logger = logging.getLogger(__name__)
@@ -47,12 +46,10 @@ class Series:
 class Layout:
     """What messages with these very metrics come to, where all of them are numeric series.
 
-    `packed_ids` are the series' ids as an array of int32 has them; `is_bounded` where something is expected of any;
-    `watched` lists (place, shard, series id).
+    `is_bounded` where something is expected of any; `watched` lists (place, shard, series id).
     """
 
     series_ids: list[int]
-    packed_ids: bytes
     lows: list[float]
     highs: list[float]
     is_bounded: bool
@@ -70,15 +67,6 @@ class DeviceEntry:
     # By metrics' names. Devices send the same metrics again and again: their layout is worked out once.
     layouts: dict[tuple[str, ...], Layout] = field(default_factory=dict)
 
-    def layout(self, names: tuple[str, ...]) -> Layout | None:
-        """None where it has to be value by value: some metric is new or no number."""
-        layout = _layout([self.find(name) for name in names])
-        if layout is not None:
-            if len(self.layouts) >= MAX_LAYOUTS:
-                self.layouts.clear()
-            self.layouts[names] = layout
-        return layout
-
     def find(self, name: str) -> Series | None:
         """Names match whatever their case; a spelling once seen is found at once the next time."""
         found = self.series.get(name)
@@ -92,11 +80,22 @@ def _layout(series: list[Series | None]) -> Layout | None:
         return None
     return Layout(
         series_ids=[one.id for one in series],
-        packed_ids=array_of([one.id for one in series], np.int32).tobytes(),
         lows=[one.low for one in series],
         highs=[one.high for one in series],
         is_bounded=any((one.low, one.high) != (-inf, inf) for one in series),
         watched=[(place, one.shard, one.id) for place, one in enumerate(series) if one.is_watched],
+    )
+
+
+def _row(device: DeviceEntry, series: list[Series]) -> tuple:
+    """As in a table."""
+    return (
+        [one.id for one in series],
+        [one.low for one in series],
+        [one.high for one in series],
+        [one.is_watched for one in series],
+        series[0].shard,
+        device.owner_id,
     )
 
 
@@ -123,6 +122,7 @@ class Catalog:
     def __init__(self):
         self._devices: dict[str, DeviceEntry] = {}
         self._serials: dict[UUID, str] = {}
+        self.tables = Tables()
         # Grows with every drop: what was read before a drop must not be kept after it.
         self._generation = 0
         self._lock = threading.Lock()
@@ -143,20 +143,40 @@ class Catalog:
                 self._keep(loaded)
         return loaded
 
+    def layout(self, device: DeviceEntry, names: tuple[str, ...]) -> Layout | None:
+        """None where it has to be value by value: some metric is new or no number."""
+        series = [device.find(name) for name in names]
+        layout = _layout(series)
+        if layout is not None:
+            with self._lock:
+                if len(device.layouts) >= MAX_LAYOUTS:
+                    device.layouts.clear()
+                device.layouts[names] = layout
+                if self.tables.is_full:
+                    self._clear()
+                # One that was dropped meanwhile must not come back.
+                if names and device.is_active and self._devices.get(device.serial_number) is device:
+                    self.tables.add(names, device.serial_number, _row(device, series), device.presence)
+        return layout
+
     def drop(self, device_id: UUID | None = None) -> None:
         """Forget one device, or everything."""
         with self._lock:
             self._generation += 1
             if device_id is None:
-                self._devices.clear()
-                self._serials.clear()
+                self._clear()
             elif (serial_number := self._serials.pop(device_id, None)) is not None:
                 self._devices.pop(serial_number, None)
+                self.tables.drop(serial_number)
+
+    def _clear(self) -> None:
+        self._devices.clear()
+        self._serials.clear()
+        self.tables.clear()
 
     def _keep(self, loaded: dict[str, DeviceEntry]) -> None:
         if len(self._devices) + len(loaded) > MAX_DEVICES:
-            self._devices.clear()
-            self._serials.clear()
+            self._clear()
         for serial_number, entry in loaded.items():
             self._devices[serial_number] = entry
             self._serials[entry.id] = serial_number

@@ -40,21 +40,16 @@ class Resolver:
 
     def resolve(self, messages: list[Message | None], form: Format, batch: Batch) -> None:
         """Fills `batch`. Raises Forbidden for a device that the key is not for, WouldBlock."""
-        serials = {message.serial_number for message in messages if message is not None}
-        self._find_devices(serials)
-        if len(messages) < bulk.LEAST_MESSAGES or not self._take_bulk(messages, serials, form, batch):
+        if len(messages) < bulk.LEAST_MESSAGES or not self._take_bulk(messages, form, batch):
             self._take_one_by_one(messages, form.micros, batch)
 
-    def _take_bulk(self, messages: list[Message | None], serials: set[str | None], form: Format, batch: Batch) -> bool:
-        own, owner = self._credential.serial_number, self._credential.owner_id
-        devices = {serial: self._devices[serial or own] for serial in serials}
-        for device in devices.values():
-            if device is None or not device.is_active or owner not in (None, device.owner_id):
-                return False
+    def _take_bulk(self, messages: list[Message | None], form: Format, batch: Batch) -> bool:
         messages = [message for message in messages if message is not None]
-        return bool(messages) and bulk.take(messages, devices, form, batch, (self._least_lag, self._greatest_lag))
+        lags = (self._least_lag, self._greatest_lag)
+        return bool(messages) and bulk.take(messages, self._catalog.tables, self._credential, form, batch, lags)
 
     def _take_one_by_one(self, messages: list[Message | None], micros, batch: Batch) -> None:
+        self._find_devices({message.serial_number for message in messages if message is not None})
         own = self._credential.serial_number
         for index, (message, (device, layout)) in enumerate(zip(messages, self._look_up(messages), strict=True)):
             if message is None:
@@ -137,7 +132,7 @@ class Resolver:
                 layout = device.layouts.get(names)
                 if layout is None:
                     self._note_new(message, device, new)
-                    layout = device.layout(names)
+                    layout = self._catalog.layout(device, names)
             found.append((device, layout))
         if not new or not may_bind or not settings.TELEMETRY["AUTO_REGISTER"]:
             return found

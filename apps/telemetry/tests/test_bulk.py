@@ -18,6 +18,7 @@ from apps.telemetry.ingest.formats.json_messages import EPOCH, JsonMessages
 from apps.telemetry.ingest.formats.like_texts import micros_of_like_texts
 from apps.telemetry.ingest.formats.line_protocol import LineProtocol
 from apps.telemetry.ingest.presence import Presence
+from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.ingest.resolve import Resolver
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -34,8 +35,7 @@ def device(number: int, *, owner=OWNER, is_active=True) -> DeviceEntry:
     return DeviceEntry(UUID(int=number), f"SN-{number}", owner, is_active, Presence(UUID(int=number)), series)
 
 
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
+def new_catalog() -> Catalog:
     catalog = Catalog()
     known = [device(1), device(2), device(3, is_active=False), device(4, owner=OTHER)]
     catalog._keep({entry.serial_number: entry for entry in known})
@@ -47,9 +47,9 @@ def no_new_metrics(settings):
     settings.TELEMETRY = settings.TELEMETRY | {"AUTO_REGISTER": False}
 
 
-def resolver(catalog: Catalog) -> Resolver:
+def resolver(catalog: Catalog, owner: int = OWNER) -> Resolver:
     earliest = NOW_MICROS - 365 * 86_400_000_000
-    return Resolver(catalog, Credential(owner_id=OWNER), now=NOW_MICROS, earliest=earliest, may_block=False)
+    return Resolver(catalog, Credential(owner_id=owner), now=NOW_MICROS, earliest=earliest, may_block=False)
 
 
 def outcome(batch: Batch) -> dict:
@@ -57,23 +57,23 @@ def outcome(batch: Batch) -> dict:
         "rows": [(*row[:3], np.float32(row[3])) for row in batch.rows],
         "types": [type(value) for value in batch.rows and list(zip(*batch.rows, strict=True))[2]],
         "watched": batch.watched,
-        "heard": sorted((presence.device_id, presence.least_lag) for presence in batch.heard),
+        "heard": {(presence.device_id, presence.least_lag) for presence in batch.heard},
         "rejected": batch.receipt.rejected,
     }
 
 
-def both_ways(catalog: Catalog, form, body: bytes) -> tuple[dict, dict]:
-    found = []
-    for take in ("resolve", "_take_one_by_one"):
+def both_ways(form, body: bytes) -> tuple[dict, dict]:
+    catalog, found = new_catalog(), []
+    # In this order: it is by the slow way that the tables come to know a device.
+    for take in ("_take_one_by_one", "resolve"):
         batch = Batch(received_at=NOW_MICROS)
         messages = form.decode(body, batch.receipt)
         one = resolver(catalog)
         for entry in catalog.find(["SN-1", "SN-2", "SN-3", "SN-4"]).values():
-            entry.presence = Presence(entry.id)
-        one._find_devices({message.serial_number for message in messages if message is not None})
+            entry.presence.least_lag = inf
         getattr(one, take)(messages, form if take == "resolve" else form.micros, batch)
         found.append(outcome(batch))
-    return tuple(found)
+    return found[1], found[0]
 
 
 usual = st.one_of(st.floats(-200, 200).map(lambda value: round(value, 3)), st.integers(-200, 200))
@@ -112,8 +112,8 @@ anything = message_of(
 
 
 @given(messages=st.lists(regular, min_size=bulk.LEAST_MESSAGES, max_size=40))
-def test_regular_messages_come_out_the_same(catalog, messages):
-    at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(messages))
+def test_regular_messages_come_out_the_same(messages):
+    at_once, one_by_one = both_ways(JsonMessages(), msgspec.json.encode(messages))
 
     assert at_once == one_by_one
 
@@ -122,17 +122,17 @@ def test_regular_messages_come_out_the_same(catalog, messages):
     messages=st.lists(regular, min_size=bulk.LEAST_MESSAGES, max_size=40),
     times=st.lists(st.one_of(epoch_ms, epoch_ms.map(float), epoch_ms.map(lambda at: at + 0.4)), min_size=40),
 )
-def test_times_in_milliseconds_come_out_the_same(catalog, messages, times):
+def test_times_in_milliseconds_come_out_the_same(messages, times):
     timed = [message | {"timestamp": at} for message, at in zip(messages, times, strict=False)]
 
-    at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(timed))
+    at_once, one_by_one = both_ways(JsonMessages(), msgspec.json.encode(timed))
 
     assert at_once == one_by_one
 
 
 @given(messages=st.lists(st.one_of(regular, anything), min_size=bulk.LEAST_MESSAGES, max_size=40))
-def test_messages_of_any_kind_come_out_the_same(catalog, messages):
-    at_once, one_by_one = both_ways(catalog, JsonMessages(), msgspec.json.encode(messages))
+def test_messages_of_any_kind_come_out_the_same(messages):
+    at_once, one_by_one = both_ways(JsonMessages(), msgspec.json.encode(messages))
 
     assert at_once == one_by_one
 
@@ -142,7 +142,7 @@ def test_messages_of_any_kind_come_out_the_same(catalog, messages):
     times=st.lists(st.one_of(st.integers(0, 2**62), st.integers(0, 600)), min_size=20, max_size=20),
     comments=st.booleans(),
 )
-def test_lines_come_out_the_same(catalog, precision, times, comments):
+def test_lines_come_out_the_same(precision, times, comments):
     now = NOW_MICROS * 1000 // {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}[precision]
     lines = [
         f"m,serial_number=SN-1 plain={place}{'i' * (place % 2)} {now - at if at <= 600 else at}"
@@ -150,22 +150,74 @@ def test_lines_come_out_the_same(catalog, precision, times, comments):
     ]
     body = "\n".join(["# a comment", *lines] if comments else lines).encode()
 
-    at_once, one_by_one = both_ways(catalog, LineProtocol(precision), body)
+    at_once, one_by_one = both_ways(LineProtocol(precision), body)
 
     assert at_once == one_by_one
 
 
 @pytest.mark.parametrize("timestamp", [NOW.isoformat(), NOW_MICROS // 1000, NOW_MICROS / 1000, None])
 @pytest.mark.parametrize("value", [1.0, 1])
-def test_regular_messages_are_taken_at_once(catalog, timestamp, value):
+def test_regular_messages_are_taken_at_once(timestamp, value):
     """Else the tests above would compare the slow way with itself."""
     messages = [{"serial_number": "SN-1", "timestamp": timestamp, "metrics": {"plain": value}}] * 20
-    batch = Batch(received_at=NOW_MICROS)
-    form = JsonMessages()
+    catalog, form, batches = new_catalog(), JsonMessages(), []
 
-    resolver(catalog).resolve(form.decode(msgspec.json.encode(messages), batch.receipt), form, batch)
+    for _ in range(2):
+        batches.append(Batch(received_at=NOW_MICROS))
+        resolver(catalog).resolve(form.decode(msgspec.json.encode(messages), Receipt()), form, batches[-1])
 
-    assert isinstance(batch.values, np.ndarray)
+    assert isinstance(batches[0].values, list)
+    assert isinstance(batches[1].values, np.ndarray)
+    assert batches[0].rows == batches[1].rows
+
+
+class TestTables:
+    @pytest.fixture
+    def fleet(self) -> Catalog:
+        catalog = Catalog()
+        catalog._keep({entry.serial_number: entry for entry in map(device, range(1, 41))})
+        return catalog
+
+    @staticmethod
+    def take(catalog: Catalog, serial_numbers, owner=OWNER) -> Batch:
+        batch = Batch(received_at=NOW_MICROS)
+        metrics = {"plain": 1.0, "bounded": 200.0}
+        messages = [{"serial_number": serial, "metrics": metrics} for serial in serial_numbers]
+        form = JsonMessages()
+        one = resolver(catalog, owner)
+        one.resolve(form.decode(msgspec.json.encode(messages), batch.receipt), form, batch)
+        return batch
+
+    def test_rows_of_many_devices_are_those_of_each(self, fleet):
+        serial_numbers = [f"SN-{number}" for number in (*range(1, 41), *range(40, 0, -1))]
+
+        first, second = (self.take(fleet, serial_numbers) for _ in range(2))
+
+        assert isinstance(second.values, np.ndarray)
+        assert second.rows == first.rows
+        assert second.watched == first.watched
+
+    def test_device_that_was_dropped_is_not_found_any_more(self, fleet):
+        self.take(fleet, ["SN-1", "SN-2"] * 10)
+        fleet.drop(UUID(int=1))
+
+        table = fleet.tables.get(("plain", "bounded"))
+        assert set(table.places) == {"SN-2"}
+
+    def test_what_was_read_before_a_device_was_dropped_is_not_kept(self, fleet):
+        entry = fleet.find(["SN-1"])["SN-1"]
+        fleet.drop(UUID(int=1))
+
+        assert fleet.layout(entry, ("plain",)) is not None
+        assert fleet.tables.get(("plain",)) is None
+
+    def test_device_of_another_owner_is_rejected_by_large_requests_too(self, fleet):
+        self.take(fleet, ["SN-1"] * 20)
+
+        batch = self.take(fleet, ["SN-1"] * 20, owner=OTHER)
+
+        assert batch.receipt.rejected_count == 40
+        assert not len(batch)
 
 
 @given(

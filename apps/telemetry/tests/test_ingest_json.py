@@ -10,6 +10,7 @@ from django.test import Client
 
 from apps.devices.models import Device, DeviceKey, DeviceMetric, Metric
 from apps.devices.tests.factories import DeviceFactory, DeviceMetricFactory, MetricFactory
+from apps.telemetry.ingest import tables
 from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.http import Request
 from apps.telemetry.models import Reading
@@ -330,6 +331,32 @@ class TestCatalog:
         ingesting.watcher.poll()
 
         assert codes(post(message())) == ["device_inactive"]
+
+    def test_change_of_a_device_reaches_large_requests(self, post, ingesting, device):
+        for _ in range(2):  # the second one finds the device in the tables
+            assert post([message()] * 20).status_code == 201
+        Device.objects.filter(pk=device.pk).update(status="inactive")
+        ingesting.watcher.poll()
+
+        assert codes(post([message()] * 20)) == ["device_inactive"] * 20
+
+    def test_more_devices_than_the_tables_hold_are_forgotten_and_found_again(
+        self, post, ingesting, alex, owner_key, monkeypatch
+    ):
+        monkeypatch.setattr(tables, "MAX_ROWS", 2)
+        names = [DeviceFactory(owner=alex, serial_number=f"OTHER-{number}").serial_number for number in range(3)]
+        for some in (names, names, names[:1], names[:1]):
+            assert post([message(serial_number=name) for name in some] * 20, key=owner_key).status_code == 201
+
+        assert set(ingesting.catalog.tables.get(("vibration",)).places) == {"OTHER-0"}
+
+    def test_large_request_with_the_key_of_one_device_is_for_that_only(self, post, alex, device):
+        DeviceFactory(owner=alex, serial_number="OTHER")
+        own = [message(serial_number=device.serial_number), {"metrics": {"vibration": 5.2}}] * 10
+        for _ in range(2):
+            assert post(own).status_code == 201
+
+        assert post([*own, message(serial_number="OTHER")]).status_code == 403
 
     def test_change_that_commits_after_a_later_one_is_not_missed(self, post, ingesting, device, alex):
         """Ids and clocks may run ahead of commits; the watcher goes by what had not ended."""
