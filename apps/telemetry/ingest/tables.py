@@ -11,9 +11,9 @@ import numpy as np
 
 from apps.telemetry.ingest.presence import Presence
 
-MAX_ROWS = 200_000
+# Series in all rows together; each takes 21 bytes, and as much again in rows that are not used yet.
+MAX_SERIES = 1_000_000
 MAX_TABLES = 1_000
-FIRST_ROWS = 16
 
 
 class Table:
@@ -24,7 +24,7 @@ class Table:
     """
 
     def __init__(self, width: int):
-        self.rows = np.empty(FIRST_ROWS, _row_type(width))
+        self.rows = np.empty(1, _row_type(width))
         self.places: dict[str, int] = {}
         self.presences: list[Presence] = []
 
@@ -50,7 +50,8 @@ def _row_type(width: int) -> np.dtype:
             *[("series", np.int32, (width,)), ("low", np.float64, (width,)), ("high", np.float64, (width,))],
             *[("is_watched", np.bool_, (width,)), ("shard", np.int32), ("owner_id", np.int64)],
             *[("due_at", np.float64), ("least_lag", np.float64)],
-        ]
+        ],
+        align=True,
     )
 
 
@@ -61,11 +62,11 @@ class Tables:
 
     def __init__(self):
         self._tables: dict[tuple[str, ...], Table] = {}
-        self._rows = 0
+        self._series = 0
 
     @property
     def is_full(self) -> bool:
-        return self._rows >= MAX_ROWS or len(self._tables) >= MAX_TABLES
+        return self._series >= MAX_SERIES or len(self._tables) >= MAX_TABLES
 
     def get(self, names: tuple[str, ...]) -> Table | None:
         return self._tables.get(names)
@@ -74,11 +75,11 @@ class Tables:
         if names not in self._tables:
             self._tables[names] = Table(len(names))
         self._tables[names].add(serial_number, row, presence)
-        self._rows += 1
+        self._series += len(names)
 
     def drop(self, serial_number: str) -> None:
         for table in self._tables.values():
             table.places.pop(serial_number, None)
 
     def clear(self) -> None:
-        self._tables, self._rows = {}, 0
+        self._tables, self._series = {}, 0

@@ -343,7 +343,7 @@ class TestCatalog:
     def test_more_devices_than_the_tables_hold_are_forgotten_and_found_again(
         self, post, ingesting, alex, owner_key, monkeypatch
     ):
-        monkeypatch.setattr(tables, "MAX_ROWS", 2)
+        monkeypatch.setattr(tables, "MAX_SERIES", 2)
         names = [DeviceFactory(owner=alex, serial_number=f"OTHER-{number}").serial_number for number in range(3)]
         for some in (names, names, names[:1], names[:1]):
             assert post([message(serial_number=name) for name in some] * 20, key=owner_key).status_code == 201
