@@ -1,5 +1,5 @@
 """The common case of a large request, column by column: devices and metrics are known, every value is a number, every
-time one that is taken. It costs a fifth of taking it message by message, which is what happens to any other.
+time one that is taken. It costs a quarter of taking it message by message, which is what happens to any other.
 """
 
 import struct
