@@ -134,10 +134,6 @@ class Service:
         overwrite = _overwrites(request)
         body = _decoded(request)
         batch = Batch(received_at=int(now * 1_000_000), overwrite=overwrite)
-        messages = request.format.decode(body, batch.receipt)
-        if not messages:
-            raise Malformed("The body has no messages.")
-        self._charge(request, credential, messages, may_block)
         resolver = Resolver(
             self.catalog,
             credential,
@@ -145,6 +141,16 @@ class Service:
             earliest=batch.received_at - self._retention(),
             may_block=may_block,
         )
+        columns = request.format.columns(body)
+        if columns is not None:
+            self._charge(request, credential, len(columns), len(columns.numbers), may_block)
+            if resolver.resolve_columns(columns, batch):
+                return batch
+        messages = request.format.decode(body, batch.receipt)
+        if not messages:
+            raise Malformed("The body has no messages.")
+        readings = sum(map(len, [message.metrics for message in messages if message is not None]))
+        self._charge(request, credential, len(messages), readings, may_block)
         resolver.resolve(messages, request.format, batch)
         return batch
 
@@ -166,11 +172,10 @@ class Service:
             self.key_use.note(credential.key_id, now)
         return credential
 
-    def _charge(self, request: Request, credential: Credential, messages: list, may_block: bool) -> None:
+    def _charge(self, request: Request, credential: Credential, messages: int, readings: int, may_block: bool) -> None:
         if request.charge is not None or not credential.limits:
             return
-        readings = sum(map(len, [message.metrics for message in messages if message is not None]))
-        charge = Charge(credential.limits, len(messages), readings)
+        charge = Charge(credential.limits, messages, readings)
         self.limiter.take(charge, may_block=may_block)
         request.charge = charge
 

@@ -13,6 +13,7 @@ from apps.telemetry.ingest.catalog import Catalog, DeviceEntry, Layout, Series
 from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.errors import Forbidden, WouldBlock
 from apps.telemetry.ingest.formats import Format, Message
+from apps.telemetry.ingest.formats.columns import MessageColumns, columns_of
 from apps.telemetry.ingest.presence import NO_LAG, due
 
 MAX_TEXT = 4096
@@ -43,10 +44,15 @@ class Resolver:
         if len(messages) < bulk.LEAST_MESSAGES or not self._take_bulk(messages, form, batch):
             self._take_one_by_one(messages, form.micros, batch)
 
+    def resolve_columns(self, columns: MessageColumns, batch: Batch) -> bool:
+        """Fills `batch`, or returns False: then it has to be message by message."""
+        lags = (self._least_lag, self._greatest_lag)
+        return bulk.take(columns, self._catalog.tables, self._credential, batch, lags)
+
     def _take_bulk(self, messages: list[Message | None], form: Format, batch: Batch) -> bool:
         messages = [message for message in messages if message is not None]
-        lags = (self._least_lag, self._greatest_lag)
-        return bool(messages) and bulk.take(messages, self._catalog.tables, self._credential, form, batch, lags)
+        columns = columns_of(messages, form)
+        return columns is not None and len(columns) > 0 and self.resolve_columns(columns, batch)
 
     def _take_one_by_one(self, messages: list[Message | None], micros, batch: Batch) -> None:
         self._find_devices({message.serial_number for message in messages if message is not None})

@@ -68,10 +68,14 @@ def both_ways(form, body: bytes) -> tuple[dict, dict]:
     for take in ("_take_one_by_one", "resolve"):
         batch = Batch(received_at=NOW_MICROS)
         messages = form.decode(body, batch.receipt)
+        columns = form.columns(body)
         one = resolver(catalog)
         for entry in catalog.find(["SN-1", "SN-2", "SN-3", "SN-4"]).values():
             entry.presence.least_lag = inf
-        getattr(one, take)(messages, form if take == "resolve" else form.micros, batch)
+        if take == "_take_one_by_one":
+            one._take_one_by_one(messages, form.micros, batch)
+        elif columns is None or not one.resolve_columns(columns, batch):
+            one.resolve(messages, form, batch)
         found.append(outcome(batch))
     return found[1], found[0]
 

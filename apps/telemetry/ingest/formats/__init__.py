@@ -1,11 +1,14 @@
 """Wire forms: each decodes a body into messages, and answers as its clients expect."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from apps.telemetry.ingest.errors import IngestError
 from apps.telemetry.ingest.receipt import Receipt
+
+if TYPE_CHECKING:
+    from apps.telemetry.ingest.formats.columns import MessageColumns
 
 
 class Message(Protocol):
@@ -27,6 +30,11 @@ class Format(Protocol):
 
     def decode(self, body: bytes, receipt: Receipt) -> list[Message | None]:
         """None stands where a message was rejected whole (see the receipt). Raises Malformed."""
+
+    def columns(self, body: bytes) -> "MessageColumns | None":
+        """The same as columns, where that is found without decoding one message after the other. None for any other
+        body, good or bad.
+        """
 
     def micros(self, timestamp: Any) -> int:
         """A message's timestamp as µs since 1970. Raises ValueError with what is wrong."""

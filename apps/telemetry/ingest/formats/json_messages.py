@@ -57,6 +57,9 @@ class JsonMessages:
         except msgspec.DecodeError as error:
             return _salvage_all(_loads_with_nan(body, error), receipt)
 
+    def columns(self, body: bytes) -> None:
+        """Objects have no columns that could be told from their bytes."""
+
     def micros(self, timestamp: Timestamp) -> int:
         """A text as ISO 8601 has it, with an offset, or epoch milliseconds."""
         if not isinstance(timestamp, str):

@@ -17,6 +17,8 @@ from line_protocol_parser import LineFormatError, parse_line
 
 from apps.telemetry.ingest.batch import array_of
 from apps.telemetry.ingest.errors import IngestError, Malformed, TooLarge
+from apps.telemetry.ingest.formats import like_lines
+from apps.telemetry.ingest.formats.columns import MessageColumns
 from apps.telemetry.ingest.receipt import Receipt
 
 # A unit of time in µs, as a fraction.
@@ -42,6 +44,8 @@ CODES = {
 # No real body within the limit of bytes has as many; one made for it would take a hundred times its size in memory.
 MAX_LINES = 500_000
 MAX_PAIRS = 1_000_000
+# Fewer are parsed one after the other.
+LEAST_LINES = 16
 EXCERPT = 120
 LARGEST_TIME = 2**62
 TOLD_REJECTIONS = 10
@@ -94,6 +98,18 @@ class LineProtocol:
                 points.append(None)
         return points
 
+    def columns(self, body: bytes) -> MessageColumns | None:
+        shape = like_lines.shape_of(body)
+        if shape is None or shape.lines < LEAST_LINES or self._unit is None:
+            return None
+        like = like_lines.read(_text(body), shape)
+        if like is None:
+            return None
+        ts = None if like.timestamps is None else self.all_micros(like.timestamps)
+        if like.timestamps is not None and ts is None:
+            return None
+        return MessageColumns(like.serials, [like.names] * shape.lines, like.numbers, ts, quality=None)
+
     def micros(self, timestamp: int) -> int:
         multiplier, divisor = self._unit
         return timestamp * multiplier // divisor
@@ -104,7 +120,8 @@ class LineProtocol:
             times = array_of(timestamps, np.int64)
         except struct.error:
             return None
-        return times * multiplier // divisor if np.abs(times).max() <= LARGEST_TIME // multiplier else None
+        largest = LARGEST_TIME // multiplier
+        return times * multiplier // divisor if ((times >= -largest) & (times <= largest)).all() else None
 
     def answer(self, receipt: Receipt) -> tuple[int, str, bytes]:
         if not receipt.rejected_count:
