@@ -50,9 +50,9 @@ class Batch:
 def column_of(batches: list[Batch], name: str, dtype: type) -> np.ndarray:
     """One column of all batches, one after the other."""
     parts = [getattr(batch, name) for batch in batches]
-    if any(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate([np.asarray(part, dtype) for part in parts])
-    return np.fromiter(chain.from_iterable(parts), dtype)  # of many short lists
+    if set(map(type, parts)) <= {list}:
+        return array_of(list(chain.from_iterable(parts)), dtype)
+    return np.concatenate([np.asarray(part, dtype) for part in parts])
 
 
 def array_of(numbers: Sequence[float], dtype: type) -> np.ndarray:

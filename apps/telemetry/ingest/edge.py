@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from urllib.parse import parse_qs
 
-from django.conf import settings
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -18,6 +17,7 @@ from apps.telemetry.ingest.formats.json_messages import JsonMessages
 from apps.telemetry.ingest.formats.line_protocol import V1_UNITS, LineProtocol
 from apps.telemetry.ingest.http import Request, Response, authorization_of, refuse, too_large
 from apps.telemetry.ingest.intake import Intake
+from apps.telemetry.ingest.options import OPTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Arrival:
     def add(self, part: bytes) -> None:
         """What is over the limit is not kept."""
         self.size += len(part)
-        if self.size <= settings.TELEMETRY["MAX_BODY_BYTES"]:
+        if self.size <= OPTIONS["MAX_BODY_BYTES"]:
             self._parts.append(part)
         else:
             self._parts.clear()
@@ -166,7 +166,7 @@ class Edge(HttpToolsProtocol):
             return
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = Arrival(path, _query_of(query), dict(self.headers), keep_alive=keep_alive)
-        if self.cycle.announced > READ_ON * settings.TELEMETRY["MAX_BODY_BYTES"]:
+        if self.cycle.announced > READ_ON * OPTIONS["MAX_BODY_BYTES"]:
             self._break_off()
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -177,7 +177,7 @@ class Edge(HttpToolsProtocol):
             super().on_body(body)
         elif arrival.more_body:
             arrival.add(body)
-            if arrival.size > READ_ON * settings.TELEMETRY["MAX_BODY_BYTES"]:
+            if arrival.size > READ_ON * OPTIONS["MAX_BODY_BYTES"]:
                 self._break_off()
 
     def on_message_complete(self) -> None:
@@ -188,7 +188,7 @@ class Edge(HttpToolsProtocol):
             super().on_message_complete()
         elif arrival.more_body:
             arrival.more_body = False
-            if arrival.size > settings.TELEMETRY["MAX_BODY_BYTES"]:
+            if arrival.size > OPTIONS["MAX_BODY_BYTES"]:
                 self._reply(arrival, refuse(arrival.form, too_large()))
             else:
                 _intake(self.loop).take(arrival.request, partial(self._reply, arrival))

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.conf import settings
 from django.db import Error as DatabaseError
 
 from apps.telemetry.ingest import metrics
@@ -30,6 +29,7 @@ from apps.telemetry.ingest.key_use import KeyUse
 from apps.telemetry.ingest.latest_values import LatestValues
 from apps.telemetry.ingest.limits import Charge, Limiter
 from apps.telemetry.ingest.nudges import Nudger
+from apps.telemetry.ingest.options import OPTIONS
 from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.ingest.resolve import Resolver
 from apps.telemetry.ingest.writer import RETRY_AFTER_SECONDS, Done, Writer
@@ -181,7 +181,7 @@ class Service:
 
     def _retention(self) -> int:
         """How far back readings are taken, in µs. The database reads the setting, as it does for the hypertable."""
-        return micros_of(settings.TELEMETRY["RETENTION"] or FOR_EVER)
+        return micros_of(OPTIONS["RETENTION"] or FOR_EVER)
 
     def _forget(self, device_ids: set[UUID] | None) -> None:
         self.credentials.drop(device_ids)
@@ -232,7 +232,7 @@ def _overwrites(request: Request) -> bool:
 
 
 def _decoded(request: Request) -> bytes:
-    limit = settings.TELEMETRY["MAX_BODY_BYTES"]
+    limit = OPTIONS["MAX_BODY_BYTES"]
     if len(request.body) > limit:
         raise too_large()
     kind = request.content_type.partition(";")[0].strip().lower()
@@ -267,7 +267,7 @@ def no_answer() -> Busy:
 
 
 def too_large() -> TooLarge:
-    limit = settings.TELEMETRY["MAX_BODY_BYTES"]
+    limit = OPTIONS["MAX_BODY_BYTES"]
     return TooLarge(f"The body is larger than {limit} bytes; send it in parts.")
 
 

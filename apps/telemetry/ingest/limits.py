@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
-from django.conf import settings
-
 from apps.telemetry.ingest.buckets import Ask, InDebt, LocalBuckets
 from apps.telemetry.ingest.errors import TooManyRequests, WouldBlock
+from apps.telemetry.ingest.options import OPTIONS
 from apps.telemetry.ingest.shared_buckets import Away, SharedBuckets
 
 MAX_LEASES = 100_000
@@ -61,7 +60,7 @@ def _limits(of: str, pk: int, setting: str, overrides: Overrides) -> tuple[Limit
     )
     found = []
     for counts_readings, unit, override in pairs:
-        per_minute = settings.TELEMETRY[f"{setting}_{unit}_PER_MINUTE"] if override is None else override
+        per_minute = OPTIONS[f"{setting}_{unit}_PER_MINUTE"] if override is None else override
         if per_minute:
             bucket = f"{of}:{pk}:{unit.lower()}:{per_minute}"
             found.append(Limit(of, counts_readings, per_minute, bucket))

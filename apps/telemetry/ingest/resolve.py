@@ -3,8 +3,6 @@
 import time
 from itertools import repeat
 
-from django.conf import settings
-
 from apps.devices import services as device_services
 from apps.devices.models import Device
 from apps.telemetry.ingest import bulk
@@ -14,6 +12,7 @@ from apps.telemetry.ingest.credentials import Credential
 from apps.telemetry.ingest.errors import Forbidden, WouldBlock
 from apps.telemetry.ingest.formats import Format, Message
 from apps.telemetry.ingest.formats.columns import MessageColumns, columns_of
+from apps.telemetry.ingest.options import OPTIONS
 from apps.telemetry.ingest.presence import NO_LAG, due
 
 MAX_TEXT = 4096
@@ -36,7 +35,7 @@ class Resolver:
         self._devices: dict[str, DeviceEntry | None] = {}
         # By serial number: a text is hashed once, an id with every look.
         self._lags: dict[str, float] = {}
-        self._least_lag = -settings.TELEMETRY["MAX_FUTURE_SECONDS"] * 1_000_000
+        self._least_lag = -OPTIONS["MAX_FUTURE_SECONDS"] * 1_000_000
         self._greatest_lag = now - earliest
 
     def resolve(self, messages: list[Message | None], form: Format, batch: Batch) -> None:
@@ -112,7 +111,7 @@ class Resolver:
                 "timestamp_in_future",
                 "The timestamp lies too far in the future; check the device's clock.",
             )
-        kept = settings.TELEMETRY["RETENTION"]
+        kept = OPTIONS["RETENTION"]
         return ts, ("timestamp_too_old", f"The timestamp is older than readings are kept ({kept}).")
 
     def _find_devices(self, serials: set[str | None]) -> None:
@@ -140,7 +139,7 @@ class Resolver:
                     self._note_new(message, device, new)
                     layout = self._catalog.layout(device, names)
             found.append((device, layout))
-        if not new or not may_bind or not settings.TELEMETRY["AUTO_REGISTER"]:
+        if not new or not may_bind or not OPTIONS["AUTO_REGISTER"]:
             return found
         self._need_database()
         self._bind(new)
@@ -155,7 +154,7 @@ class Resolver:
                 new.setdefault(device.serial_number, {}).setdefault(name.strip(), DATA_TYPES[type(value)])
 
     def _bind(self, wanted: dict[str, dict[str, str]]) -> None:
-        limit = settings.TELEMETRY["MAX_METRICS_PER_DEVICE"]
+        limit = OPTIONS["MAX_METRICS_PER_DEVICE"]
         for serial, metrics in wanted.items():
             entry = self._devices[serial]
             room = max(0, limit - len({series.id for series in entry.series.values()}))

@@ -14,12 +14,12 @@ from contextlib import suppress
 from itertools import chain
 
 import psycopg2
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from apps.telemetry.ingest import metrics, presence, store
 from apps.telemetry.ingest.batch import Batch
 from apps.telemetry.ingest.errors import Busy, IngestError
+from apps.telemetry.ingest.options import OPTIONS
 from apps.telemetry.ingest.receipt import Receipt
 from apps.telemetry.rollups import log as rollup_log
 
@@ -57,7 +57,7 @@ class Writer:
     def submit(self, batch: Batch, done: Done) -> None:
         """`done` is told after the commit, or with Busy when the store is away. Raises Busy when it is behind."""
         with self._wake:
-            if self._queued and self._queued + _weight(batch) > settings.TELEMETRY["MAX_QUEUED_READINGS"]:
+            if self._queued and self._queued + _weight(batch) > OPTIONS["MAX_QUEUED_READINGS"]:
                 raise Busy("The store is behind; nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
             self._waiting.append((batch, done))
             self._queued += _weight(batch)
@@ -65,7 +65,7 @@ class Writer:
                 self._call_a_thread()
 
     def _call_a_thread(self) -> None:
-        if len(self._threads) <= self._storing and len(self._threads) < settings.TELEMETRY["WRITER_THREADS"]:
+        if len(self._threads) <= self._storing and len(self._threads) < OPTIONS["WRITER_THREADS"]:
             self._threads.append(threading.Thread(target=self._run, name="telemetry-writer", daemon=True))
             self._threads[-1].start()
         self._wake.notify()

@@ -54,5 +54,6 @@ def runs_of(series: np.ndarray, hours: np.ndarray) -> Sequence[np.ndarray]:
     """(series, first hour, last hour) of hours that follow each other, sorted: a backlog is one row per series."""
     begins = np.ones(len(hours), bool)
     begins[1:] = (series[1:] != series[:-1]) | (hours[1:] - hours[:-1] > 1)
-    ends = np.roll(begins, -1)
+    ends = np.ones(len(hours), bool)
+    ends[:-1] = begins[1:]
     return series[begins], hours[begins], hours[ends]
