@@ -91,11 +91,8 @@ def read(text: str, shape: Shape) -> LikeLines | None:
 def _heads(columns: list[list[str]]) -> tuple[str, ...] | None:
     """What each column has in every line. None if there it differs, or if two columns have the same."""
     heads = tuple(column[0] for column in columns)
-    if len(set(heads)) != len(heads):
-        return None
-    return (
-        heads if all(column.count(head) == len(column) for column, head in zip(columns, heads, strict=True)) else None
-    )
+    are_alike = all(column.count(column[0]) == len(column) for column in columns)
+    return heads if are_alike and len(set(heads)) == len(heads) else None
 
 
 def _numbers(texts: list[str]) -> np.ndarray | None:
