@@ -174,6 +174,13 @@ class TestRejections:
             strange.json()["rejected"][0]["message"].replace("JOR", "NO") == (missing.json()["rejected"][0]["message"])
         )
 
+    def test_rejections_come_in_the_order_of_the_messages(self, post):
+        sent = [message(timestamp=at) for at in ("yesterday", True, "2026-11-20T10:00:00", [])]
+
+        rejected = post([*sent, message()]).json()["rejected"]
+
+        assert [(one["index"], one["code"]) for one in rejected] == [(at, "invalid_timestamp") for at in range(4)]
+
     def test_inactive_device_is_rejected(self, post, device):
         Device.objects.update(status="inactive")
 

@@ -6,6 +6,7 @@
 import json
 import struct
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -92,7 +93,8 @@ class JsonMessages:
             "duplicates": receipt.duplicates,
             "updated": receipt.updated,
             "rejected_count": receipt.rejected_count,
-            "rejected": receipt.rejected,
+            # Some are found while decoding, others later.
+            "rejected": sorted(receipt.rejected, key=itemgetter("index")),
         }
         if receipt.rejected_count and not receipt.stored:
             body = problem(400, "Every reading was rejected; nothing was stored.") | counts
