@@ -9,8 +9,9 @@ import uvicorn
 KEEP_ALIVE_SECONDS = 75
 # What is under way at a stop has so long to be answered.
 STOP_SECONDS = 5
-# Of several processes one that does not stir for so long is replaced; a busy machine alone is no reason.
-STIR_SECONDS = 30
+# Of several processes one that does not stir for so long is replaced; a busy machine alone is no reason. One that dies
+# is replaced at once or, if it was being asked at that moment, after this time.
+STIR_SECONDS = 15
 
 
 def main() -> None:
