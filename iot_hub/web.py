@@ -5,13 +5,24 @@ import sys
 from argparse import ArgumentParser
 
 import uvicorn
+from uvicorn.supervisors import multiprocess
 
 KEEP_ALIVE_SECONDS = 75
 # What is under way at a stop has so long to be answered.
 STOP_SECONDS = 5
-# Of several processes one that does not stir for so long is replaced; a busy machine alone is no reason. One that dies
-# is replaced at once or, if it was being asked at that moment, after this time.
-STIR_SECONDS = 15
+# Of several processes one that does not stir for so long is replaced; a busy machine alone is no reason.
+STIR_SECONDS = 30
+
+
+class Worker(multiprocess.Process):
+    """One of several. uvicorn asks each twice a second whether it stirs, and holds both ends of the pipe, so that an
+    answer seems to be under way when the process has died over the question. With its end closed here the pipe ends
+    with the process, which is replaced at once.
+    """
+
+    def start(self) -> None:
+        super().start()
+        self.child_conn.close()
 
 
 def main() -> None:
@@ -20,6 +31,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    multiprocess.Process = Worker
     # uvicorn repeats the signal when all is answered; that is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     uvicorn.run(
