@@ -105,7 +105,7 @@ def test_workers_killed_at_random_leave_what_one_would_have_computed(rules, seri
     made = batches(series)
     with connection.cursor() as cursor:
         for rows in made:
-            store.add_watched(cursor.cursor, list(rows))
+            cursor.execute(store.adding_watched(cursor.cursor, list(rows)))
     killed = judge_and_kill()
 
     events = Event.objects.exclude(metadata__has_key="retroactive")

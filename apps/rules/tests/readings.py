@@ -22,7 +22,7 @@ def readings_come_in(series, *samples, also=()):
         for one, minute, value in listed
     ]
     with connection.cursor() as cursor:
-        store.add_watched(cursor.cursor, watched)
+        cursor.execute(store.adding_watched(cursor.cursor, watched))
 
 
 def readings_are_stored(series, *samples, start=NOW, received=None):

@@ -33,7 +33,7 @@ def readings_come_in(series, *samples, shard=3):
     at = int(NOW.timestamp() * 1_000_000)
     watched = [(shard, series.pk, at + minute * 60_000_000, value) for minute, value in samples]
     with connection.cursor() as cursor:
-        store.add_watched(cursor.cursor, watched)
+        cursor.execute(store.adding_watched(cursor.cursor, watched))
 
 
 @pytest.mark.django_db

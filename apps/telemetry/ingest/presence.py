@@ -77,13 +77,10 @@ def give_back(heard: Iterable[Presence]) -> None:
         presence.due_at = 0.0
 
 
-def write(cursor, heard: list[Heard], at: float) -> None:
-    """`last_seen`, only ever forward, and `clock_skew_ms` of devices with their smallest lags (µs)."""
-    cursor.execute(writing(cursor, heard, at))
-
-
 def writing(cursor, heard: list[Heard], at: float) -> bytes:
-    """The statement for that."""
+    """The statement that moves `last_seen`, only ever forward, and `clock_skew_ms` of devices with their smallest lags
+    (µs).
+    """
     params = {
         "at": at,
         "ids": [str(device_id) for device_id, _ in heard],

@@ -181,13 +181,8 @@ def upsert(cursor, rows: list[Row]) -> set[int]:
     return {seq for (seq,) in cursor.fetchall()}
 
 
-def add_watched(cursor, watched: list[tuple]) -> None:
-    """One outbox row per shard; `watched` are (shard, series id, µs, value)."""
-    cursor.execute(adding_watched(cursor, watched))
-
-
 def adding_watched(cursor, watched: list[tuple]) -> bytes:
-    """The statement for that."""
+    """The statement that adds one outbox row per shard; `watched` are (shard, series id, µs, value)."""
     watched.sort(key=itemgetter(0, 2))
     rows = []
     for shard, group in groupby(watched, key=itemgetter(0)):

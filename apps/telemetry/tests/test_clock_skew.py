@@ -44,7 +44,7 @@ def write(device):
 
     def commit(lag: float, at: float = 1000.0) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
-            presence.write(cursor, [(device.pk, lag * SECOND)], at)
+            cursor.execute(presence.writing(cursor, [(device.pk, lag * SECOND)], at))
         return Device.objects.get(pk=device.pk).clock_skew_ms
 
     return commit
@@ -123,7 +123,7 @@ class TestWindow:
 
         def first():
             with transaction.atomic(), connection.cursor() as cursor:
-                presence.write(cursor, [(device.pk, -12 * SECOND)], 1000.0)
+                cursor.execute(presence.writing(cursor, [(device.pk, -12 * SECOND)], 1000.0))
                 held.set()
                 release.wait(10)
             connection.close()
